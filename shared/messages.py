@@ -1,0 +1,64 @@
+"""What travels over QStash: the ids of one step of one task, never a user's text (D38).
+
+The producer builds it, QStash signs and carries it byte for byte, the lane's guard parses it strictly.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+
+from shared.errors import MessageError
+from shared.routing import Lane, Model, Template, Tier
+
+VERSION = 1
+MAX_MESSAGE_BYTES = 16_384
+
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+"""Ids that we mint ourselves (task, service)."""
+
+UserId = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+"""A user's id: the `sub` of a token that somebody else issued."""
+
+
+class TaskMessage(BaseModel):
+    """One step of one task, addressed to the lane that its record names."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+    v: Literal[1] = VERSION
+    task_id: Id
+    service_id: Id
+    user_id: UserId
+    template_id: Template
+    step: Annotated[int, Field(ge=0, le=9)]
+    queue_id: Lane
+    model_id: Model
+    tier: Tier
+    counter_key: str
+    """The slot key of this step's model and tier, `lock:model:{modelId}:{tier}`."""
+    locale: Literal["zh", "en"]
+    retries: Annotated[int, Field(ge=0, le=100)]
+    enqueued_at: int
+    """When this step was handed to the queue; ms since the epoch."""
+    traceparent: str | None = None
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+def parse_message(body: bytes) -> TaskMessage:
+    """Parse a delivery's body.
+
+    Raises:
+        MessageError: it is not a message of this version; the text names the fields, never their values.
+    """
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise MessageError(f"the message has more than {MAX_MESSAGE_BYTES} bytes")
+    try:
+        return TaskMessage.model_validate_json(body, strict=False)
+    except ValidationError as error:
+        fields = sorted({".".join(str(part) for part in e["loc"]) or "body" for e in error.errors()})
+        raise MessageError(f"the message is not valid: {', '.join(fields)}") from None
