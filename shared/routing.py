@@ -95,7 +95,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an accepted action costs (coins of the paid tier; the free one costs 0) and the steps it takes, in order."""
+    """What an accepted action costs in coins (the free tier: 0) and its steps, in order."""
 
     action: Action
     cost: int

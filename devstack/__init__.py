@@ -1,0 +1,1 @@
+"""The development stack: stand-ins for all that Sluice talks to. Never bundled."""

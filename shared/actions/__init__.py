@@ -1,0 +1,1 @@
+"""What a frontend calls: the only producer, the callbacks from QStash, and the queries."""

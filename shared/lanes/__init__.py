@@ -1,0 +1,1 @@
+"""What QStash calls: one delivery, from its checks to its answer."""

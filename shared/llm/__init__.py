@@ -1,0 +1,1 @@
+"""What calls the models: templates, prompts and the one runner."""

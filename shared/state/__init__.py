@@ -1,0 +1,1 @@
+"""What Redis and the blob store hold, and the transitions between its states."""

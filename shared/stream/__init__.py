@@ -1,0 +1,1 @@
+"""What a browser reads: the events, their merging writer, and the SSE bridge."""
