@@ -1,0 +1,13 @@
+"""The function `actions`: what a frontend calls, and the only producer."""
+
+import functions_framework
+from flask import Request, Response
+
+from shared.actions.app import actions_handler
+
+_handle = actions_handler()
+
+
+@functions_framework.http
+def actions(request: Request) -> Response:
+    return _handle(request)

@@ -1,0 +1,210 @@
+"""From an action to a task under way: admission, then one publish, or nothing at all.
+
+The answer goes out only after QStash has the message (D26). When it does not get it, the task has ended, refunded,
+before the caller is told (D20), and its idempotency key is free again (D21).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.actions.producer import Producer
+from shared.actions.sweeper import Sweeper, outgoing_of
+from shared.auth import StreamTokens
+from shared.config import ActionsSettings
+from shared.errors import (
+    IdempotencyMismatch,
+    NotFound,
+    PublishFailed,
+    QueueFull,
+    StoreUnavailable,
+    UserBusy,
+)
+from shared.routing import Plan, Template, Tier
+from shared.state.keys import TaskRef
+from shared.state.tasks import Admission, Admitted, State, Tasks
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A valid request for a task: who wants what, made from what. `body` is what makes two requests the same."""
+
+    user_id: str
+    plan: Plan
+    service_id: str
+    locale: str
+    body: Mapping[str, Any] = field(repr=False)
+    input: Mapping[str, Any] = field(repr=False)
+    task_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    idempotency_key: str | None = None
+    service_fields: Mapping[str, str] | None = field(default=None, repr=False)
+    traceparent: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        text = json.dumps([self.plan.action, self.body], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Links:
+    """The absolute addresses of a task: where its events stream, where its state is read."""
+
+    def __init__(self, settings: ActionsSettings) -> None:
+        self._settings = settings
+        self._tokens = StreamTokens(settings.stream_token_secret, settings.stream_token_ttl_seconds)
+
+    def stream_url(self, ref: TaskRef) -> str:
+        """Return the address of a task's events with a token for this one channel (D24, D35)."""
+        token = self._tokens.issue(ref.user_id, ref.service_id, ref.task_id)
+        return f"{self._settings.events_url}/events/{ref.service_id}/{ref.task_id}?token={token}"
+
+    def status_url(self, ref: TaskRef) -> str:
+        return f"{self._settings.actions_url}/tasks/{ref.task_id}"
+
+
+class Admissions:
+    """Admits and publishes."""
+
+    def __init__(
+        self, settings: ActionsSettings, tasks: Tasks, producer: Producer, sweeper: Sweeper, links: Links
+    ) -> None:
+        self._settings = settings
+        self._tasks = tasks
+        self._producer = producer
+        self._sweeper = sweeper
+        self._links = links
+
+    def submit(self, submission: Submission) -> dict[str, Any]:
+        """Admit and publish a task; returns the accepted answer.
+
+        Raises:
+            QueueFull, UserBusy: nothing was written; come back after `retry_after_seconds`.
+            IdempotencyMismatch: the key belongs to another request.
+            PublishFailed: the task has ended and all is given back.
+        """
+        admitted = self._admit(submission)
+        if admitted.status == "replay" and admitted.task_id != submission.task_id:
+            return self._replay(admitted.task_id or "")
+        record = self._new_record(submission, admitted)
+        self._publish(submission, record)
+        return self._accepted(record, replay=False)
+
+    def _admit(self, submission: Submission) -> Admitted:
+        new = Admission(
+            ref=TaskRef(submission.task_id, submission.service_id, submission.user_id),
+            plan=submission.plan,
+            locale=submission.locale,
+            input=submission.input,
+            initial_quota=self._settings.initial_quota,
+            idempotency_key=submission.idempotency_key,
+            fingerprint=submission.fingerprint,
+            service_fields=submission.service_fields,
+            traceparent=submission.traceparent,
+        )
+        admitted = self._tasks.admit(new)
+        if admitted.status == "overdue":
+            for task_id in admitted.overdue:
+                self._sweep_quietly(task_id)
+            admitted = self._tasks.admit(new, touched=True)
+        _raise_refusal(admitted)
+        return admitted
+
+    def _sweep_quietly(self, task_id: str) -> None:
+        """Sweep another task of the user: that its message cannot be published is no reason to refuse this one."""
+        try:
+            self._sweeper.sweep_task(task_id)
+        except PublishFailed:
+            log.warning("task %s could not be published by this touch", task_id)
+
+    def _new_record(self, submission: Submission, admitted: Admitted) -> Mapping[str, Any]:
+        """Return the record just written, without reading it again; unless the first answer was lost on its way."""
+        if admitted.status == "replay" or admitted.tier is None:
+            return self._record(submission.task_id)
+        return {
+            "taskId": submission.task_id,
+            "serviceId": submission.service_id,
+            "userId": submission.user_id,
+            "tier": admitted.tier,
+            "locale": submission.locale,
+            "retries": self._settings.time.task_retries,
+            "steps": admitted.steps_json,
+            "step": 0,
+            "traceparent": submission.traceparent,
+        }
+
+    def _record(self, task_id: str) -> dict[str, Any]:
+        record = self._tasks.read(task_id)
+        if record is None:
+            raise NotFound("The task of this Idempotency-Key is not kept any more.")
+        return record
+
+    def _publish(self, submission: Submission, record: Mapping[str, Any]) -> None:
+        ref = TaskRef(submission.task_id, submission.service_id, submission.user_id)
+        try:
+            self._producer.publish(outgoing_of(record, 1))
+        except PublishFailed:
+            self._give_back(ref, submission.idempotency_key)
+        else:
+            self._confirm(ref)
+
+    def _give_back(self, ref: TaskRef, idempotency_key: str | None) -> None:
+        """End a task that QStash did not take, and say so; unless it got there after all and is done."""
+        try:
+            state = self._tasks.fail_unpublished(
+                ref,
+                code=PublishFailed.code,
+                message="The task could not be handed to the queue; nothing was charged.",
+                idempotency_key=idempotency_key,
+            )
+        except StoreUnavailable:
+            log.exception("task %s is unpublished and could not be ended; the sweep will", ref.task_id)
+            state = State.FAILED
+        if state != State.DONE:
+            raise PublishFailed from None
+
+    def _confirm(self, ref: TaskRef) -> None:
+        """Note that QStash has the message. When Redis is away just now, the sweep decides by what it finds."""
+        try:
+            self._tasks.confirm_publish(ref, 0, 1)
+        except StoreUnavailable:
+            log.exception("the publish of %s could not be confirmed", ref.task_id)
+
+    def _replay(self, task_id: str) -> dict[str, Any]:
+        """Answer a repeated request; a task that was admitted and never published is published now."""
+        record = self._record(task_id)
+        if record["state"] == State.QUEUED and record["published"] == "0":
+            self._sweeper.publish_step(record)
+        return self._accepted(record, replay=True)
+
+    def _accepted(self, record: Mapping[str, Any], *, replay: bool) -> dict[str, Any]:
+        ref = TaskRef(record["taskId"], record["serviceId"], record["userId"])
+        steps = json.loads(record["steps"])
+        return {
+            "ok": True,
+            "taskId": ref.task_id,
+            "serviceId": ref.service_id,
+            "queueId": steps[0]["queueId"],
+            "isFree": record["tier"] == Tier.FREE,
+            "stream": any(Template(step["templateId"]).streams for step in steps),
+            "streamUrl": self._links.stream_url(ref),
+            "statusUrl": self._links.status_url(ref),
+            "replay": replay,
+        }
+
+
+def _raise_refusal(admitted: Admitted) -> None:
+    after = admitted.retry_after_seconds or 5
+    if admitted.status == "queue_full":
+        raise QueueFull(admitted.queue_id or "", retry_after_seconds=after)
+    if admitted.status == "user_busy":
+        raise UserBusy(retry_after_seconds=after)
+    if admitted.status == "mismatch":
+        raise IdempotencyMismatch

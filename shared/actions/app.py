@@ -1,0 +1,241 @@
+"""The HTTP of `actions`: one request in, one answer out; every refusal becomes the table of design §4.
+
+Flask comes with the Functions Framework, which hands every path and method to one function: routing, methods and CORS
+are decided here. Clients are built on the first request, after gunicorn has forked.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any
+
+from flask import Request, Response
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from shared.actions.admission import Admissions, Links
+from shared.actions.callbacks import Callbacks
+from shared.actions.producer import Producer
+from shared.actions.queries import Queries
+from shared.actions.services import Call, Services
+from shared.actions.sweeper import Sweeper
+from shared.actions.uploads import MAX_BODY_BYTES
+from shared.auth import UserTokens
+from shared.config import ActionsSettings, load_actions
+from shared.errors import (
+    NON_RETRYABLE,
+    ConfigError,
+    FileTooLarge,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    QueueFull,
+    SluiceError,
+    UnsupportedFileType,
+)
+from shared.routing import Action
+from shared.signature import verify_signature
+from shared.state.blobs import BlobStore
+from shared.state.store import Store, open_store
+from shared.state.tasks import Tasks
+
+log = logging.getLogger(__name__)
+MAX_CALLBACK_BYTES = 64 * 1024 * 1024
+MAX_IDEMPOTENCY_KEY_CHARS = 255
+ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, traceparent"
+
+
+@dataclass(frozen=True)
+class Application:
+    """What answers requests, built once for a process from its settings."""
+
+    settings: ActionsSettings
+
+    @cached_property
+    def store(self) -> Store:
+        return open_store(self.settings.redis)
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        s = self.settings
+        return Tasks(self.store, concurrency=s.concurrency, time=s.time, stream=s.stream)
+
+    @cached_property
+    def producer(self) -> Producer:
+        return Producer(self.settings)
+
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        return Sweeper(self.tasks, self.producer)
+
+    @cached_property
+    def links(self) -> Links:
+        return Links(self.settings)
+
+    @cached_property
+    def services(self) -> Services:
+        admissions = Admissions(self.settings, self.tasks, self.producer, self.sweeper, self.links)
+        return Services(self.store, BlobStore(self.settings.blob_url), admissions)
+
+    @cached_property
+    def queries(self) -> Queries:
+        return Queries(self.settings, self.store, self.tasks, self.sweeper, self.links)
+
+    @cached_property
+    def callbacks(self) -> Callbacks:
+        return Callbacks(self.tasks, self.producer, self.sweeper)
+
+    @cached_property
+    def users(self) -> UserTokens:
+        return UserTokens(self.settings.auth)
+
+    def answer(self, request: Request) -> Response:
+        """Answer one request; never raises."""
+        try:
+            response = self._route(request)
+        except SluiceError as error:
+            response = refusal(error)
+        except RequestEntityTooLarge:
+            response = refusal(FileTooLarge(f"The body has more than {MAX_BODY_BYTES} bytes."))
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            response = refusal(SluiceError("Something went wrong here; it has been logged."))
+        return self._with_cors(request, response)
+
+    def _route(self, request: Request) -> Response:
+        parts = request.path.strip("/").split("/")
+        if request.method == "OPTIONS":
+            return Response(status=HTTPStatus.NO_CONTENT)
+        match parts:
+            case ["healthz"]:
+                return self._get(request, lambda: {"ok": True})
+            case ["callbacks", name]:
+                return self._callback(request, name)
+            case ["actions", name]:
+                return self._action(request, name)
+            case ["tasks", task_id]:
+                return self._get(request, lambda: self.queries.task(self._user(request), task_id))
+            case ["tasks", task_id, "cancel"]:
+                _require_method(request, "POST")
+                return answer_json(self.queries.cancel(self._user(request), task_id))
+            case ["quota"]:
+                return self._get(request, lambda: self.queries.quota(self._user(request)))
+            case ["resume"]:
+                return self._get(request, lambda: self.queries.resume(self._user(request)))
+            case ["services"]:
+                return self._get(request, lambda: self.queries.services(self._user(request)))
+            case ["services", service_id]:
+                return self._get(request, lambda: self.queries.service(self._user(request), service_id))
+        raise NotFound("There is no such address.")
+
+    def _get(self, request: Request, query: Callable[[], Mapping[str, Any]]) -> Response:
+        _require_method(request, "GET", "HEAD")
+        return answer_json(query())
+
+    def _user(self, request: Request) -> str:
+        return self.users.user_id(request.headers.get("Authorization"))
+
+    def _action(self, request: Request, name: str) -> Response:
+        if name not in set(Action):
+            raise NotFound("There is no such action.")
+        _require_method(request, "POST")
+        call = Call(
+            user_id=self._user(request),
+            idempotency_key=_idempotency_key(request),
+            traceparent=request.headers.get("traceparent"),
+            preferred_locale="zh" if request.accept_languages.best_match(["en", "zh"]) == "zh" else "en",
+        )
+        return answer_json(self.services.run(Action(name), call, _json_body(request)), HTTPStatus.ACCEPTED)
+
+    def _callback(self, request: Request, name: str) -> Response:
+        if name not in {"step", "failure", "sweep"}:
+            raise NotFound("There is no such address.")
+        _require_method(request, "POST")
+        request.max_content_length = MAX_CALLBACK_BYTES
+        body = request.get_data(cache=False)
+        url = f"{self.settings.actions_url}/callbacks/{name}"
+        verify_signature(request.headers.get("Upstash-Signature"), body, url, self.settings.signing_keys)
+        if name == "sweep":
+            return answer_json({"ok": True, **self.callbacks.sweep()})
+        decide = self.callbacks.step if name == "step" else self.callbacks.failure
+        return answer_json({"ok": True, **decide(body)})
+
+    def _with_cors(self, request: Request, response: Response) -> Response:
+        origin, allowed = request.headers.get("Origin"), self.settings.allowed_origins
+        response.headers["Vary"] = "Origin"
+        if origin and (origin in allowed or "*" in allowed):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After, ETag"
+            if request.method == "OPTIONS":
+                response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE, OPTIONS"
+                response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+                response.headers["Access-Control-Max-Age"] = "600"
+        return response
+
+
+def actions_handler() -> Callable[[Request], Response]:
+    """Load the configuration and return the function that answers `actions`; a wrong one ends the process."""
+    try:
+        settings = load_actions()
+    except ConfigError as error:
+        sys.exit(f"actions does not start: {error}")
+    return Application(settings).answer
+
+
+def answer_json(body: Mapping[str, Any], status: int = HTTPStatus.OK) -> Response:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return Response(text, status=status, mimetype="application/json", headers={"Cache-Control": "no-store"})
+
+
+def refusal(error: SluiceError) -> Response:
+    """Turn an error into its answer; what a signature check found stays in the log."""
+    if error.status in {HTTPStatus.INTERNAL_SERVER_ERROR, NON_RETRYABLE} or error.code == "bad_signature":
+        log.warning("refused: %s", error)
+    message = "The signature is not valid." if error.code == "bad_signature" else str(error)
+    body: dict[str, Any] = {"ok": False, "error": error.code, "message": message}
+    headers: dict[str, str] = {}
+    if error.retry_after_seconds is not None:
+        body["retryAfter"] = error.retry_after_seconds
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, QueueFull):
+        body["queueId"] = error.queue_id
+    if error.status == NON_RETRYABLE:
+        headers["Upstash-NonRetryable-Error"] = "true"
+    response = answer_json(body, error.status)
+    response.headers.update(headers)
+    return response
+
+
+def _require_method(request: Request, *methods: str) -> None:
+    if request.method not in methods:
+        raise MethodNotAllowed(f"This address answers {' and '.join(methods)}.")
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not 0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS:
+        raise InvalidRequest(f"must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters", field="Idempotency-Key")
+    return key
+
+
+def _json_body(request: Request) -> Mapping[str, Any]:
+    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
+        raise FileTooLarge(f"The body has more than {MAX_BODY_BYTES} bytes.")
+    request.max_content_length = MAX_BODY_BYTES
+    if request.mimetype == "multipart/form-data":
+        raise UnsupportedFileType("Files are not taken here yet: send JSON.")
+    data = request.get_data(cache=False)
+    if len(data) > MAX_BODY_BYTES:
+        raise FileTooLarge(f"The body has more than {MAX_BODY_BYTES} bytes.")
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("must be JSON", field="body") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("must be a JSON object", field="body")
+    return body

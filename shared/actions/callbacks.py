@@ -1,0 +1,90 @@
+"""What QStash calls back: a step is done, a message was given up on, it is time to sweep.
+
+Each decides from the task's record, so that it may come twice, late, or out of order. It answers 5xx when it could not
+do its work, and QStash calls again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from shared.actions.producer import Producer
+from shared.actions.sweeper import Sweeper, outgoing_of, ref_of, steps_of
+from shared.errors import NON_RETRYABLE, MessageError
+from shared.messages import TaskMessage, parse_message
+from shared.routing import Tier
+from shared.state.tasks import State, Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """What QStash reports of a delivery: the message it carried, and how it was answered."""
+
+    message: TaskMessage
+    message_id: str
+    status: int
+
+
+def parse_callback(body: bytes) -> Callback:
+    """Parse a callback's body.
+
+    Raises:
+        MessageError: it is none that we can ever understand.
+    """
+    try:
+        data = json.loads(body)
+        source = base64.b64decode(data["sourceBody"])
+        return Callback(parse_message(source), str(data["sourceMessageId"]), int(data.get("status", 0)))
+    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        raise MessageError(f"not a callback: {type(error).__name__}") from None
+
+
+class Callbacks:
+    """The three callbacks."""
+
+    def __init__(self, tasks: Tasks, producer: Producer, sweeper: Sweeper) -> None:
+        self._tasks = tasks
+        self._producer = producer
+        self._sweeper = sweeper
+
+    def step(self, body: bytes) -> dict[str, Any]:
+        """Publish the next step of a task whose step before is done; never both at once (D17)."""
+        callback = parse_callback(body)
+        record = self._tasks.read(callback.message.task_id)
+        if not _at_later_step(record, callback.message.step):
+            return {"status": "nothing_to_do"}
+        published = self._sweeper.publish_step(record or {})
+        return {"status": "published" if published else "nothing_to_do"}
+
+    def failure(self, body: bytes) -> dict[str, Any]:
+        """Decide what becomes of a task whose message QStash gave up on: nothing, a new message, or its end."""
+        callback = parse_callback(body)
+        record = self._tasks.read(callback.message.task_id)
+        if record is None or State(record["state"]).ended:
+            return {"status": "ended"}
+        index = callback.message.step
+        decision = self._tasks.requeue(
+            ref_of(record),
+            step=steps_of(record)[index],
+            index=index,
+            tier=Tier(record["tier"]),
+            message_id=callback.message_id,
+            refused=callback.status == NON_RETRYABLE,
+        )
+        if decision.status == "publish":
+            self._producer.publish(outgoing_of(record, decision.n, delay_seconds=decision.delay_seconds))
+            self._tasks.confirm_publish(ref_of(record), index, decision.n)
+        return {"status": decision.status}
+
+    def sweep(self) -> dict[str, Any]:
+        """End or publish whatever is overdue."""
+        return {"status": "swept", "outcomes": self._sweeper.sweep()}
+
+
+def _at_later_step(record: Mapping[str, Any] | None, step: int) -> bool:
+    return record is not None and int(record["step"]) > step and record["state"] == State.QUEUED

@@ -1,0 +1,125 @@
+"""The only producer: hands one step of a task to QStash.
+
+Plain HTTP and not QStash's SDK: the SDK waits up to 600 s, re-sends after errors on its own, and its errors carry no
+status. A publish carries a deduplication id, so it may be sent twice; what stays unknown after the second try is
+treated as failed, and a message that arrives after all finds an ended task and does nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from shared.config import ActionsSettings
+from shared.errors import PublishFailed
+from shared.messages import TaskMessage
+from shared.routing import Tier
+from shared.state import keys
+from shared.state.keys import TaskRef
+from shared.state.tasks import Step
+
+log = logging.getLogger(__name__)
+TIMEOUT = httpx.Timeout(4.0, connect=2.0)
+TRIES = 2
+RETRY_DELAY = "min(60000, 1000 * pow(2, retried))"
+"""QStash's expression, in ms; a lane's own `Retry-After` is what usually decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One step to publish: `n` counts the step's publishes, `has_next` tells that another step follows it."""
+
+    ref: TaskRef
+    index: int
+    step: Step
+    tier: Tier
+    locale: str
+    retries: int
+    n: int
+    has_next: bool
+    traceparent: str | None = None
+    delay_seconds: float = 0.0
+
+
+class Producer:
+    """Publishes to QStash. Thread-safe; the HTTP client is built once, on first use."""
+
+    def __init__(self, settings: ActionsSettings, client: httpx.Client | None = None) -> None:
+        self._settings = settings
+        self._client = client
+
+    def publish(self, outgoing: Outgoing) -> None:
+        """Hand `outgoing` to QStash.
+
+        Raises:
+            PublishFailed: QStash refused it, or whether it has it stayed unknown.
+        """
+        url = f"{self._settings.qstash.url}/v2/publish/{self._destination(outgoing)}"
+        body, headers = self._message(outgoing).to_bytes(), self._headers(outgoing)
+        for attempt in range(1, TRIES + 1):
+            try:
+                answer = self._http().post(url, content=body, headers=headers)
+            except httpx.HTTPError as error:
+                reason = type(error).__name__
+            else:
+                if answer.is_success:
+                    return
+                reason = f"status {answer.status_code}"
+                if answer.is_client_error:
+                    break
+            log.warning("publish %s of %s failed: %s", attempt, outgoing.ref.task_id, reason)
+        raise PublishFailed
+
+    def _http(self) -> httpx.Client:
+        if self._client is None:
+            self._client = httpx.Client(timeout=TIMEOUT)
+        return self._client
+
+    def _destination(self, outgoing: Outgoing) -> str:
+        lane = outgoing.step.lane
+        return self._settings.lane_urls[lane] + lane.path(outgoing.step.template)
+
+    def _message(self, outgoing: Outgoing) -> TaskMessage:
+        step = outgoing.step
+        return TaskMessage(
+            task_id=outgoing.ref.task_id,
+            service_id=outgoing.ref.service_id,
+            user_id=outgoing.ref.user_id,
+            template_id=step.template,
+            step=outgoing.index,
+            queue_id=step.lane,
+            model_id=step.model,
+            tier=outgoing.tier,
+            counter_key=keys.slots(step.model, outgoing.tier),
+            locale="zh" if outgoing.locale == "zh" else "en",
+            retries=outgoing.retries,
+            enqueued_at=round(time.time() * 1000),
+            traceparent=outgoing.traceparent,
+        )
+
+    def _headers(self, outgoing: Outgoing) -> Mapping[str, str]:
+        step, actions_url = outgoing.step, self._settings.actions_url
+        slots = self._settings.concurrency.slots(step.model, outgoing.tier)
+        headers = {
+            "Authorization": f"Bearer {self._settings.qstash.token}",
+            "Content-Type": "application/json",
+            "Upstash-Method": "POST",
+            "Upstash-Deduplication-Id": f"{outgoing.ref.task_id}.{outgoing.index}.{outgoing.n}",
+            "Upstash-Retries": str(outgoing.retries),
+            "Upstash-Retry-Delay": RETRY_DELAY,
+            "Upstash-Flow-Control-Key": f"{step.model}.{outgoing.tier}",
+            "Upstash-Flow-Control-Value": f"parallelism={slots}",
+            "Upstash-Timeout": f"{math.ceil(self._settings.time.worker_timeout_seconds)}s",
+            "Upstash-Failure-Callback": f"{actions_url}/callbacks/failure",
+            "Upstash-Label": step.lane.value,
+        }
+        if outgoing.has_next:
+            headers["Upstash-Callback"] = f"{actions_url}/callbacks/step"
+        if outgoing.delay_seconds > 0:
+            headers["Upstash-Delay"] = f"{math.ceil(outgoing.delay_seconds)}s"
+        return headers

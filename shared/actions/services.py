@@ -1,0 +1,200 @@
+"""The actions: what each asks for, checks first, and submits.
+
+Preconditions come before admission, so that a request that cannot succeed uses up nothing (D22). What a task works on
+is kept in its record or read when it runs; a message never holds it (D38).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from shared.actions.admission import Admissions, Submission
+from shared.actions.uploads import (
+    MAX_DETAILED_RESUME_CHARS,
+    MAX_JOB_CHARS,
+    MAX_RESUME_CHARS,
+    Image,
+    checked_text,
+    image_of_data_url,
+    locale_of,
+)
+from shared.errors import InvalidRequest, MatchRequired, NotFound, ResumeRequired, SluiceError
+from shared.routing import (
+    CREATE_SERVICE_IMAGE,
+    CREATE_SERVICE_TEXT,
+    CUSTOMIZE_RESUME,
+    INTERVIEW_TIPS,
+    UPLOAD_DETAILED_RESUME,
+    UPLOAD_RESUME,
+    Action,
+    Plan,
+)
+from shared.state.blobs import BlobStore
+from shared.state.records import UPLOADS, read_resume, read_service
+from shared.state.store import Store
+
+
+B = TypeVar("B", bound="Body")
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+    locale: Literal["zh", "en"] | None = None
+
+
+class UploadBody(Body):
+    text: Annotated[str, Field(max_length=1_000_000)]
+
+
+class CreateServiceBody(Body):
+    job_text: Annotated[str, Field(max_length=1_000_000)] | None = None
+    job_image: str | None = None
+
+
+class ServiceBody(Body):
+    service_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls, and what was sent beside the body."""
+
+    user_id: str
+    idempotency_key: str | None
+    traceparent: str | None
+    preferred_locale: str
+
+
+class Services:
+    """The five actions."""
+
+    def __init__(self, store: Store, blobs: BlobStore, admissions: Admissions) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._admissions = admissions
+
+    def run(self, action: Action, call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Run an action and return the accepted answer; raises the errors of errors.py otherwise."""
+        if action is Action.UPLOAD_RESUME:
+            return self._upload(call, body, UPLOAD_RESUME, MAX_RESUME_CHARS)
+        if action is Action.UPLOAD_DETAILED_RESUME:
+            return self._upload(call, body, UPLOAD_DETAILED_RESUME, MAX_DETAILED_RESUME_CHARS)
+        if action is Action.CREATE_SERVICE:
+            return self._create_service(call, body)
+        plan = CUSTOMIZE_RESUME if action is Action.CUSTOMIZE_RESUME else INTERVIEW_TIPS
+        return self._of_service(call, body, plan)
+
+    def _upload(self, call: Call, body: Mapping[str, Any], plan: Plan, max_chars: int) -> dict[str, Any]:
+        parsed = parse(UploadBody, body)
+        text = checked_text(parsed.text, field_name="text", max_chars=max_chars)
+        locale = parsed.locale or locale_of(text)
+        return self._submit(call, plan, UPLOADS, locale, body={"text": text, "locale": locale}, given={"text": text})
+
+    def _create_service(self, call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
+        parsed = parse(CreateServiceBody, body)
+        if (parsed.job_text is None) == (parsed.job_image is None):
+            raise InvalidRequest("give either jobText or jobImage", field="jobText")
+        if parsed.job_text is not None:
+            text = checked_text(parsed.job_text, field_name="jobText", max_chars=MAX_JOB_CHARS)
+            self._require_resume(call)
+            return self._create_from_text(call, text, parsed.locale or locale_of(text))
+        image = image_of_data_url(parsed.job_image or "", field_name="jobImage")
+        self._require_resume(call)
+        return self._create_from_image(call, image, parsed.locale or call.preferred_locale)
+
+    def _create_from_text(self, call: Call, text: str, locale: str) -> dict[str, Any]:
+        service_id = uuid.uuid4().hex
+        fields = {"userId": call.user_id, "locale": json.dumps(locale), "jobText": json.dumps(text)}
+        body = {"jobText": text, "locale": locale}
+        return self._submit(call, CREATE_SERVICE_TEXT, service_id, locale, body=body, given={}, fields=fields)
+
+    def _create_from_image(self, call: Call, image: Image, locale: str) -> dict[str, Any]:
+        """Store the image first: a task that was admitted must find it. It goes again when the task is refused."""
+        service_id, task_id = uuid.uuid4().hex, uuid.uuid4().hex
+        blob = blob_key(call.user_id, task_id)
+        self._blobs.put(blob, image.data, image.media_type)
+        body = {"jobImage": hashlib.sha256(image.data).hexdigest(), "locale": locale}
+        fields = {"userId": call.user_id, "locale": json.dumps(locale)}
+        given = {"blob": blob, "imageType": image.media_type}
+        try:
+            answer = self._submit(
+                call, CREATE_SERVICE_IMAGE, service_id, locale, body=body, given=given, fields=fields, task_id=task_id
+            )
+        except SluiceError:
+            self._blobs.delete_prefix(blob)
+            raise
+        if answer["taskId"] != task_id:
+            self._blobs.delete_prefix(blob)
+        return answer
+
+    def _of_service(self, call: Call, body: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+        parsed = parse(ServiceBody, body)
+        service = read_service(self._store, call.user_id, parsed.service_id)
+        if service is None:
+            raise NotFound("There is no such service.")
+        if "match" not in service:
+            raise MatchRequired
+        locale = parsed.locale or service.get("locale") or call.preferred_locale
+        return self._submit(
+            call, plan, parsed.service_id, locale, body={"serviceId": parsed.service_id, "locale": locale}, given={}
+        )
+
+    def _require_resume(self, call: Call) -> None:
+        if "summary" not in read_resume(self._store, call.user_id):
+            raise ResumeRequired
+
+    def _submit(
+        self,
+        call: Call,
+        plan: Plan,
+        service_id: str,
+        locale: str,
+        *,
+        body: Mapping[str, Any],
+        given: Mapping[str, Any],
+        fields: Mapping[str, str] | None = None,
+        task_id: str | None = None,
+    ) -> dict[str, Any]:
+        submission = Submission(
+            user_id=call.user_id,
+            plan=plan,
+            service_id=service_id,
+            locale=locale,
+            body=body,
+            input=given,
+            task_id=task_id or uuid.uuid4().hex,
+            idempotency_key=call.idempotency_key,
+            service_fields=fields,
+            traceparent=call.traceparent,
+        )
+        return self._admissions.submit(submission)
+
+
+def blob_key(user_id: str, task_id: str) -> str:
+    """Return where a task's image is kept: below its user, whose id is hidden in a safe name."""
+    owner = base64.urlsafe_b64encode(hashlib.sha256(user_id.encode()).digest()[:18]).decode()
+    return f"images/{owner}/{task_id}"
+
+
+def parse(model: type[B], body: Mapping[str, Any]) -> B:
+    """Validate a request's body.
+
+    Raises:
+        InvalidRequest: it names the first field that is wrong, never its value.
+    """
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "body"
+        raise InvalidRequest(first["msg"].lower(), field=field) from None

@@ -1,0 +1,88 @@
+"""Ends what nobody will end, and publishes what nobody published.
+
+A task whose message is lost has a deadline in `tasks:open`. The next touch (a status call, an admission of the same
+user, the sweep that a QStash schedule calls) looks after it; each may come twice or at once with the others.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from shared.actions.producer import Outgoing, Producer
+from shared.routing import Tier
+from shared.state.keys import TaskRef
+from shared.state.tasks import Step, Tasks
+
+log = logging.getLogger(__name__)
+
+
+def ref_of(record: Mapping[str, Any]) -> TaskRef:
+    return TaskRef(record["taskId"], record["serviceId"], record["userId"])
+
+
+def steps_of(record: Mapping[str, Any]) -> list[Step]:
+    return [Step.from_record(step) for step in json.loads(record["steps"])]
+
+
+def outgoing_of(record: Mapping[str, Any], n: int, *, delay_seconds: float = 0.0) -> Outgoing:
+    """Return the message of the step that a record is at."""
+    steps, index = steps_of(record), int(record["step"])
+    return Outgoing(
+        ref=ref_of(record),
+        index=index,
+        step=steps[index],
+        tier=Tier(record["tier"]),
+        locale=record["locale"],
+        retries=int(record["retries"]),
+        n=n,
+        has_next=index + 1 < len(steps),
+        traceparent=record.get("traceparent") or None,
+        delay_seconds=delay_seconds,
+    )
+
+
+class Sweeper:
+    """Looks after overdue tasks."""
+
+    def __init__(self, tasks: Tasks, producer: Producer) -> None:
+        self._tasks = tasks
+        self._producer = producer
+
+    def publish_step(self, record: Mapping[str, Any]) -> bool:
+        """Publish the step that a record is at, unless its message is out already; tell whether it was published.
+
+        Raises:
+            PublishFailed: call again later; the number of the message stays the same.
+        """
+        ref, index = ref_of(record), int(record["step"])
+        n = self._tasks.begin_publish(ref, index)
+        if n == 0:
+            return False
+        self._producer.publish(outgoing_of(record, n))
+        self._tasks.confirm_publish(ref, index, n)
+        return True
+
+    def sweep_task(self, task_id: str) -> str:
+        """Look after one task; returns what became of it (see `Tasks.sweep`)."""
+        record = self._tasks.read(task_id)
+        if record is None:
+            self._tasks.forget(task_id)
+            return "gone"
+        step = steps_of(record)[int(record["step"])]
+        outcome = self._tasks.sweep(ref_of(record), step=step, tier=Tier(record["tier"]))
+        if outcome == "publish":
+            self.publish_step(record)
+        if outcome in {"lost", "wait_timeout"}:
+            log.warning("task %s was overdue and has been ended: %s", task_id, outcome)
+        return outcome
+
+    def sweep(self, limit: int = 500) -> dict[str, int]:
+        """Look after all overdue tasks, `limit` at most; returns how many came to what."""
+        outcomes: dict[str, int] = {}
+        for task_id in self._tasks.overdue(limit):
+            outcome = self.sweep_task(task_id)
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        return outcomes

@@ -1,0 +1,55 @@
+"""What a delivery must pass before any work: its path, its signature, its message (design §6, rows 1 to 3)."""
+
+from __future__ import annotations
+
+from flask import Request
+
+from shared.config import SigningKeys
+from shared.errors import FileTooLarge, MessageError, MethodNotAllowed, NotFound
+from shared.messages import MAX_MESSAGE_BYTES, TaskMessage, parse_message
+from shared.routing import Lane, Template, serves
+from shared.signature import verify_signature
+
+
+def check_path(request: Request, lane: Lane) -> Template:
+    """Return the template that a request's exact path names.
+
+    The target as it came over the wire decides: frameworks merge slashes and unquote what they route by, and a path
+    that is not the signed one byte for byte is not ours.
+
+    Raises:
+        NotFound: no path of this lane, or a query string.
+        MethodNotAllowed: not a POST.
+    """
+    target = request.environ.get("RAW_URI") or request.full_path.removesuffix("?")
+    for template in Template:
+        if serves(lane, template) and target == lane.path(template):
+            if request.method != "POST":
+                raise MethodNotAllowed("This address answers POST.")
+            return template
+    raise NotFound("There is no such address.")
+
+
+def read_body(request: Request) -> bytes:
+    """Return the body as it came, byte for byte: it is what is signed."""
+    if request.content_length is not None and request.content_length > MAX_MESSAGE_BYTES:
+        raise FileTooLarge("The message is too large.")
+    request.max_content_length = MAX_MESSAGE_BYTES
+    return request.get_data(cache=False)
+
+
+def check_delivery(request: Request, *, lane: Lane, route_url: str, keys: SigningKeys) -> TaskMessage:
+    """Check a delivery in the order of design §6 and return its message.
+
+    Raises:
+        NotFound, MethodNotAllowed: not a path of this lane.
+        SignatureError: not QStash's, or not for this function's own public URL.
+        MessageError: signed, but not a message that this lane can ever accept.
+    """
+    template = check_path(request, lane)
+    body = read_body(request)
+    verify_signature(request.headers.get("Upstash-Signature"), body, route_url + lane.path(template), keys)
+    message = parse_message(body)
+    if message.queue_id is not lane or message.template_id is not template or message.tier is not lane.tier:
+        raise MessageError("the message is for another lane")
+    return message

@@ -1,0 +1,104 @@
+"""Every Redis key, spelt once.
+
+| key | type | holds |
+|---|---|---|
+| `task:{taskId}` | hash | the task's record: ids, steps, state, attempt, money, input, result |
+| `cs:events:{userId}:{serviceId}:{taskId}` | stream | the task's events; its ids are the fence |
+| `tasks:open` | sorted set | open tasks by deadline, ms |
+| `user:{userId}:active` | set | the user's open tasks |
+| `user:{userId}:quota` | hash | `balance`, in coins |
+| `user:{userId}:ledger` | list | every grant, debit and refund, JSON, oldest first |
+| `user:{userId}:resume` | hash | the user's summarised résumés |
+| `user:{userId}:services` | sorted set | the user's services by creation, ms |
+| `service:{serviceId}` | hash | a service: its advertisement, match, customised résumé, interview tips |
+| `idem:{userId}:{sha256}` | string | which task an Idempotency-Key led to, 24 h |
+| `queue:{queueId}` | sorted set | queue places: `{taskId}:{step}` by enqueue time, ms |
+| `queue:rates` | hash | per queue: end of the last step (`at`, ms) and the mean interval between ends (`ms`) |
+| `lock:model:{modelId}:{tier}` | sorted set | model slots: holder by lease expiry, ms |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from shared.routing import Lane, Model, Tier
+
+OPEN_TASKS = "tasks:open"
+QUEUE_RATES = "queue:rates"
+NO_KEY = "none"
+"""Stands where a transition's key list has a place that this call does not use; nothing is ever stored there."""
+
+
+def task(task_id: str) -> str:
+    return f"task:{task_id}"
+
+
+def events(user_id: str, service_id: str, task_id: str) -> str:
+    return f"cs:events:{user_id}:{service_id}:{task_id}"
+
+
+def active(user_id: str) -> str:
+    return f"user:{user_id}:active"
+
+
+def quota(user_id: str) -> str:
+    return f"user:{user_id}:quota"
+
+
+def ledger(user_id: str) -> str:
+    return f"user:{user_id}:ledger"
+
+
+def resume(user_id: str) -> str:
+    return f"user:{user_id}:resume"
+
+
+def services(user_id: str) -> str:
+    return f"user:{user_id}:services"
+
+
+def service(service_id: str) -> str:
+    return f"service:{service_id}"
+
+
+def idempotency(user_id: str, key: str) -> str:
+    """Hash the caller's key: it is a stranger's text of any length."""
+    return f"idem:{user_id}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def queue(lane: Lane) -> str:
+    return f"queue:{lane}"
+
+
+def slots(model: Model, tier: Tier) -> str:
+    return f"lock:model:{model}:{tier}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """The three ids that name a task and its channel."""
+
+    task_id: str
+    service_id: str
+    user_id: str
+
+
+def of_transition(
+    ref: TaskRef, *, lock: str = NO_KEY, result: str = NO_KEY, index: str = NO_KEY, idempotency_key: str = NO_KEY
+) -> list[str]:
+    """Return the KEYS that every transition takes, in the order that `lua/lib_task.lua` names them."""
+    return [
+        task(ref.task_id),
+        events(ref.user_id, ref.service_id, ref.task_id),
+        OPEN_TASKS,
+        active(ref.user_id),
+        quota(ref.user_id),
+        ledger(ref.user_id),
+        lock,
+        QUEUE_RATES,
+        idempotency_key,
+        result,
+        index,
+        *(queue(lane) for lane in Lane),
+    ]

@@ -1,0 +1,121 @@
+-- Admit a task: idempotency key, quota, tier, the user's cap, a place in every queue, debit, record, first event.
+-- All of it or nothing. Sent twice with one task id, the second changes nothing and answers `replay`.
+-- uses: lib_task
+--
+-- KEYS  as lib_task says; 10 the service's record, 11 the user's index of services
+-- ARGV  1 JSON: taskId, serviceId, userId, action, locale, retries, traceparent, input (text), cost (coins),
+--         initialQuota (coins), userMax, steps {paid: […], free: […]} of {templateId, queueId, modelId, maxWaitMs,
+--         slots}, places {queueId: limit}, placeMaxAgeMs, unpublishedMs, openTtlMs, maxlen, fingerprint (or null),
+--         idempotencyMs, service (flat list of fields, or null), touched (overdue tasks have been ended already)
+-- returns JSON: {status: accepted | replay | mismatch | overdue | user_busy | queue_full, …}
+
+local q = cjson.decode(ARGV[1])
+local now = now_ms()
+
+local function known_task()
+  if q.fingerprint ~= cjson.null then
+    local known = redis.call('GET', KEYS[9])
+    if known then
+      known = cjson.decode(known)
+      if known.fingerprint ~= q.fingerprint then return {status = 'mismatch'} end
+      return {status = 'replay', taskId = known.taskId}
+    end
+  end
+  if redis.call('EXISTS', KEYS[1]) == 1 then return {status = 'replay', taskId = q.taskId} end
+end
+
+-- The user's open tasks; one that the index no longer has has ended, and is forgotten here too.
+local function open_tasks()
+  local ids = redis.call('SMEMBERS', KEYS[4])
+  if #ids == 0 then return 0, {} end
+  local deadlines = redis.call('ZMSCORE', KEYS[3], unpack(ids))
+  local count, overdue = 0, {}
+  for i, id in ipairs(ids) do
+    if not deadlines[i] then
+      redis.call('SREM', KEYS[4], id)
+    else
+      count = count + 1
+      if tonumber(deadlines[i]) <= now then overdue[#overdue + 1] = id end
+    end
+  end
+  return count, overdue
+end
+
+local function full_queue(steps)
+  local wanted = {}
+  for _, step in ipairs(steps) do wanted[step.queueId] = (wanted[step.queueId] or 0) + 1 end
+  for _, step in ipairs(steps) do
+    local id, key = step.queueId, queue_key(step.queueId)
+    local excess = redis.call('ZCARD', key) + wanted[id] - q.places[id]
+    if excess > 0 then
+      excess = excess - redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - q.placeMaxAgeMs))
+      if excess > 0 then
+        return {status = 'queue_full', queueId = id, retryAfter = retry_after(id, excess)}
+      end
+    end
+  end
+end
+
+local function take_places(steps)
+  for i, step in ipairs(steps) do
+    local key = queue_key(step.queueId)
+    redis.call('ZADD', key, int(now), q.taskId .. ':' .. int(i - 1))
+    if redis.call('ZCARD', key) == 1 then redis.call('HSET', KEYS[8], step.queueId .. ':at', int(now)) end
+  end
+end
+
+local function entry(kind, delta, balance)
+  local line = {at = now, kind = kind, delta = delta, balance = balance}
+  if kind ~= 'grant' then line.taskId, line.action = q.taskId, q.action end
+  redis.call('RPUSH', KEYS[6], cjson.encode(line))
+end
+
+local function debit(balance, is_new, cost)
+  if is_new then entry('grant', q.initialQuota, q.initialQuota) end
+  if cost > 0 then entry('debit', -cost, balance - cost) end
+  if is_new or cost > 0 then redis.call('HSET', KEYS[5], 'balance', int(balance - cost)) end
+end
+
+local answer = known_task()
+if answer then return cjson.encode(answer) end
+
+local count, overdue = open_tasks()
+if #overdue > 0 and not q.touched then return cjson.encode({status = 'overdue', tasks = overdue}) end
+
+local stored = redis.call('HGET', KEYS[5], 'balance')
+local balance = tonumber(stored or q.initialQuota)
+local tier = balance >= q.cost and 'paid' or 'free'
+local cost = tier == 'paid' and q.cost or 0
+local steps = q.steps[tier]
+
+if count >= q.userMax then
+  return cjson.encode({status = 'user_busy', retryAfter = retry_after(steps[1].queueId, 1)})
+end
+local full = full_queue(steps)
+if full then return cjson.encode(full) end
+
+take_places(steps)
+debit(balance, not stored, cost)
+redis.call('HSET', KEYS[1], 'taskId', q.taskId, 'serviceId', q.serviceId, 'userId', q.userId, 'action', q.action,
+  'state', 'queued', 'tier', tier, 'cost', int(cost), 'refunded', '0', 'locale', q.locale,
+  'retries', int(q.retries), 'steps', cjson.encode(steps), 'step', '0', 'attempt', '0', 'epoch', '', 'holder', '',
+  'n', '1', 'published', '0', 'requeues', '0', 'waitedMs', '0', 'waitingSince', int(now), 'createdAt', int(now),
+  'input', q.input, 'traceparent', q.traceparent ~= cjson.null and q.traceparent or '')
+redis.call('PEXPIRE', KEYS[1], int(q.openTtlMs))
+if q.service ~= cjson.null then
+  redis.call('HSET', KEYS[10], 'createdAt', int(now), unpack(q.service))
+  redis.call('ZADD', KEYS[11], int(now), q.serviceId)
+end
+if q.fingerprint ~= cjson.null then
+  redis.call('SET', KEYS[9], cjson.encode({taskId = q.taskId, fingerprint = q.fingerprint}),
+    'PX', int(q.idempotencyMs))
+end
+set_deadline(q.taskId, now + q.unpublishedMs)
+redis.call('SADD', KEYS[4], q.taskId)
+
+local position = redis.call('ZRANK', queue_key(steps[1].queueId), q.taskId .. ':0')
+local eta = eta_seconds(steps[1].queueId, position + 1)
+add_event(next_id(now), {type = 'queued', taskId = q.taskId, attempt = 0, at = now, queueId = steps[1].queueId,
+  step = 0, position = position, etaSeconds = eta or cjson.null}, q.maxlen)
+redis.call('PEXPIRE', KEYS[2], int(q.openTtlMs))
+return cjson.encode({status = 'accepted', taskId = q.taskId, tier = tier, steps = steps, createdAt = now})

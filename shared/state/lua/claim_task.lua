@@ -1,0 +1,68 @@
+-- Claim a task's step for one delivery: a slot, a new attempt and its epoch, the `start` event.
+-- Sent twice by one delivery (`nonce`), the second answers as the first did.
+-- uses: lib_task
+--
+-- KEYS  as lib_task says
+-- ARGV  1 JSON: taskId, serviceId, userId, templateId, queueId, modelId, tier, step (what the message says), nonce,
+--         leaseMs, slots (limit), runMs (longest run of an attempt), graceMs, ttl {maxlen, streamMs, taskMs}
+-- returns JSON: {status: claimed | duplicate | unknown | mismatch | busy | no_slot | wait_timeout | exhausted, …}
+
+local q = cjson.decode(ARGV[1])
+local now = now_ms()
+local record = read_record('userId', 'serviceId', 'tier', 'input', 'nonce', 'locale', 'createdAt', unpack(END_FIELDS))
+if not record.state then return cjson.encode({status = 'unknown'}) end
+
+local step = tonumber(record.step)
+local at = cjson.decode(record.steps)[q.step + 1]
+if not at or q.step > step or record.userId ~= q.userId or record.serviceId ~= q.serviceId or record.tier ~= q.tier
+  or at.templateId ~= q.templateId or at.queueId ~= q.queueId or at.modelId ~= q.modelId then
+  return cjson.encode({status = 'mismatch'})
+end
+if ENDED[record.state] or q.step < step then return cjson.encode({status = 'duplicate'}) end
+
+local function claimed()
+  return cjson.encode({status = 'claimed', epoch = record.epoch, attempt = tonumber(record.attempt),
+    holder = record.holder, input = record.input, locale = record.locale, createdAt = tonumber(record.createdAt),
+    isLast = step + 1 == #cjson.decode(record.steps)})
+end
+
+if record.state == 'running' then
+  local lease = tonumber(redis.call('ZSCORE', KEYS[7], record.holder) or 0)
+  if lease > now then
+    if record.nonce == q.nonce then return claimed() end
+    return cjson.encode({status = 'busy', retryAfter = math.ceil((lease - now) / 1000)})
+  end
+  -- The attempt died with its lease: from then on the task has been waiting.
+  record.waitingSince = int(lease > 0 and lease or now)
+  record.state = 'queued'
+  if tonumber(record.attempt) > tonumber(record.retries) then
+    end_failed(record, now, 'attempts_exhausted', 'Every attempt was lost; nothing was charged.', q.ttl)
+    return cjson.encode({status = 'exhausted'})
+  end
+  redis.call('HSET', KEYS[1], 'state', 'queued', 'holder', '', 'epoch', '', 'waitingSince', record.waitingSince)
+end
+
+local waited = waited_ms(record, now)
+if waited > at.maxWaitMs then
+  end_failed(record, now, 'wait_timeout', 'The task waited too long for its turn; nothing was charged.', q.ttl)
+  return cjson.encode({status = 'wait_timeout'})
+end
+
+redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now))
+if redis.call('ZCARD', KEYS[7]) >= q.slots then
+  local after = math.min(30, retry_after(q.queueId, 1))
+  add_event(next_id(now), {type = 'backpressure', taskId = q.taskId, attempt = tonumber(record.attempt), at = now,
+    reason = 'no_slot', retryAfter = after}, q.ttl.maxlen)
+  return cjson.encode({status = 'no_slot', retryAfter = after})
+end
+
+record.epoch = next_id(now)
+record.attempt = int(tonumber(record.attempt) + 1)
+record.holder = q.taskId .. ':' .. int(step) .. ':' .. record.epoch
+redis.call('ZADD', KEYS[7], int(now + q.leaseMs), record.holder)
+redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', record.attempt, 'epoch', record.epoch,
+  'holder', record.holder, 'nonce', q.nonce, 'waitedMs', int(waited), 'waitingSince', int(now), 'startedAt', int(now))
+set_deadline(q.taskId, now + q.runMs + at.maxWaitMs - waited + q.graceMs)
+add_event(record.epoch, {type = 'start', taskId = q.taskId, attempt = tonumber(record.attempt), at = now, step = step,
+  templateId = at.templateId, queueId = at.queueId}, q.ttl.maxlen)
+return claimed()

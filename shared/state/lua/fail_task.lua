@@ -1,0 +1,17 @@
+-- End a task as failed, refunded: by its running attempt (`epoch` given), or by `actions` (`epoch` empty).
+-- Sent twice, or to a task that has ended, it changes nothing.
+-- uses: lib_task
+--
+-- KEYS  as lib_task says; 9 the idempotency key to free, so that the user's next try is a new task
+-- ARGV  1 JSON: epoch (may be empty), holder, code, message, ttl {maxlen, streamMs, taskMs}
+-- returns the state: failed | superseded (another attempt runs) | done | cancelled | unknown
+
+local q = cjson.decode(ARGV[1])
+local record = read_record(unpack(END_FIELDS))
+if q.holder ~= '' then redis.call('ZREM', KEYS[7], q.holder) end
+if not record.state then return 'unknown' end
+if ENDED[record.state] then return record.state end
+if q.epoch ~= '' and record.epoch ~= q.epoch then return 'superseded' end
+end_failed(record, now_ms(), q.code, q.message, q.ttl)
+redis.call('DEL', KEYS[9])
+return 'failed'

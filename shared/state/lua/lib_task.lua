@@ -1,0 +1,125 @@
+-- What the transitions share. Not a script of its own: the loader prepends it where a script says `uses: lib_task`.
+--
+-- KEYS of every transition (keys.of_transition):
+--   1 task:{id}   2 cs:events:{…}   3 tasks:open   4 user:{id}:active   5 user:{id}:quota   6 user:{id}:ledger
+--   7 lock:model:{model}:{tier}     8 queue:rates  9 idem:{…}          10 where the result is stored
+--   11 the user's services         12… queue:{queueId}, all lanes
+-- All times are ms of Redis's own clock: no worker's clock decides anything.
+
+local ENDED = {done = true, failed = true, cancelled = true}
+
+local function int(number)
+  return string.format('%.0f', number) -- Lua writes a large number as 1.7e+12 otherwise
+end
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function read_record(...)
+  local names = {...}
+  local values = redis.call('HMGET', KEYS[1], unpack(names))
+  local record = {}
+  for i, name in ipairs(names) do record[name] = values[i] or nil end
+  return record
+end
+
+local function queue_key(queue_id)
+  for i = 12, #KEYS do
+    if KEYS[i] == 'queue:' .. queue_id then return KEYS[i] end
+  end
+  error('no such queue')
+end
+
+-- The id of the next event: above every id in the stream, so that it is stored, and fences whoever wrote before.
+local function next_id(now)
+  local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+  if #last > 0 then
+    local ms = tonumber(string.match(last[1][1], '^%d+'))
+    if ms >= now then now = ms + 1 end
+  end
+  return int(now)
+end
+
+local function add_event(id_ms, event, maxlen)
+  local json = type(event) == 'string' and event or cjson.encode(event)
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', maxlen, id_ms .. '-0', 'e', json)
+end
+
+-- Sets when a task that nobody touches any more is overdue.
+local function set_deadline(task_id, deadline)
+  redis.call('ZADD', KEYS[3], int(deadline), task_id)
+end
+
+-- The mean interval between two ends in a queue, exponentially weighted, measured only while it has tasks.
+local function note_end(queue_id, now)
+  local at, ms = unpack(redis.call('HMGET', KEYS[8], queue_id .. ':at', queue_id .. ':ms'))
+  if at then
+    local interval = math.max(0, now - tonumber(at))
+    ms = ms and (0.8 * tonumber(ms) + 0.2 * interval) or interval
+    redis.call('HSET', KEYS[8], queue_id .. ':at', int(now), queue_id .. ':ms', string.format('%.3f', ms))
+  end
+end
+
+-- Seconds until `count` steps have ended in a queue, at its measured rate; nil while nothing has been measured.
+local function eta_seconds(queue_id, count)
+  local ms = redis.call('HGET', KEYS[8], queue_id .. ':ms')
+  return ms and math.ceil(count * tonumber(ms) / 1000) or nil
+end
+
+local function retry_after(queue_id, count)
+  return math.min(300, math.max(1, eta_seconds(queue_id, count) or 5))
+end
+
+local function give_back_place(task_id, step, queue_id)
+  redis.call('ZREM', queue_key(queue_id), task_id .. ':' .. int(step))
+end
+
+local function refund(record, now)
+  local cost = tonumber(record.cost)
+  if cost == 0 or record.refunded == '1' then return false end
+  local balance = redis.call('HINCRBY', KEYS[5], 'balance', int(cost))
+  redis.call('RPUSH', KEYS[6], cjson.encode({
+    at = now, kind = 'refund', delta = cost, balance = balance, taskId = record.taskId, action = record.action}))
+  return true
+end
+
+local END_FIELDS = {'taskId', 'action', 'cost', 'refunded', 'steps', 'step', 'attempt', 'state',
+  'epoch', 'holder', 'waitedMs', 'waitingSince', 'retries', 'n', 'published'}
+
+-- The one end of a task: refund, places, index, state, terminal event, all or nothing. The caller has checked that
+-- the task is open. `event` is a table (`refunded` and `at` are filled in) or the ready JSON of a `done`.
+-- `fields` are what else the record keeps. A slot is not touched: only its holder gives it back.
+local function end_task(record, state, now, event, fields, ttl)
+  local refunded = state ~= 'done' and refund(record, now)
+  local steps = cjson.decode(record.steps)
+  for i = tonumber(record.step) + 1, #steps do
+    give_back_place(record.taskId, i - 1, steps[i].queueId)
+  end
+  note_end(steps[tonumber(record.step) + 1].queueId, now)
+  redis.call('ZREM', KEYS[3], record.taskId)
+  redis.call('SREM', KEYS[4], record.taskId)
+  redis.call('HSET', KEYS[1], 'state', state, 'finishedAt', int(now), 'refunded', refunded and '1' or '0',
+    'holder', '', unpack(fields))
+  if type(event) == 'table' then
+    event.taskId, event.attempt, event.at, event.refunded = record.taskId, tonumber(record.attempt), now, refunded
+  end
+  add_event(next_id(now), event, ttl.maxlen)
+  redis.call('PEXPIRE', KEYS[2], int(ttl.streamMs))
+  redis.call('PEXPIRE', KEYS[1], int(ttl.taskMs))
+  return refunded
+end
+
+local function end_failed(record, now, code, message, ttl)
+  return end_task(record, 'failed', now, {type = 'error', code = code, message = message},
+    {'errorCode', code, 'errorMessage', message}, ttl)
+end
+
+local function waited_ms(record, now)
+  return tonumber(record.waitedMs) + math.max(0, now - tonumber(record.waitingSince))
+end
+
+local function step_of(record)
+  return cjson.decode(record.steps)[tonumber(record.step) + 1]
+end

@@ -1,0 +1,18 @@
+-- Renew an attempt's lease, or learn that the attempt is over. A lease that lapsed unnoticed is taken again only
+-- if nobody took the task over and a slot is free. Sent twice, it is renewed twice.
+-- uses: lib_task
+--
+-- KEYS  as lib_task says
+-- ARGV  1 epoch (ms)  2 holder  3 lease (ms)  4 slots (limit)
+-- returns 1 renewed, 0 lost
+
+local record = read_record('state', 'epoch')
+if record.state ~= 'running' or record.epoch ~= ARGV[1] then return 0 end
+local now = now_ms()
+local lease = tonumber(redis.call('ZSCORE', KEYS[7], ARGV[2]) or 0)
+if lease <= now then
+  redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now))
+  if redis.call('ZCARD', KEYS[7]) >= tonumber(ARGV[4]) then return 0 end
+end
+redis.call('ZADD', KEYS[7], int(now + tonumber(ARGV[3])), ARGV[2])
+return 1

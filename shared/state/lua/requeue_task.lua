@@ -1,0 +1,47 @@
+-- Decide, once for each message that QStash gave up on, what becomes of its task: nothing (ended, or moved on),
+-- a new message, or the end. Called again for the same message, it answers the same until the new one is published.
+-- uses: lib_task
+--
+-- KEYS  as lib_task says
+-- ARGV  1 JSON: messageId, step, refused (the lane answered 489), graceMs, unpublishedMs, ttl
+-- returns JSON: {status: ended | publish | published | failed, n, delaySeconds, code}
+
+local q = cjson.decode(ARGV[1])
+local now = now_ms()
+local mark = 'requeued:' .. q.messageId
+local record = read_record(mark, 'requeues', unpack(END_FIELDS))
+if not record.state or ENDED[record.state] or tonumber(record.step) ~= q.step then
+  return cjson.encode({status = 'ended'})
+end
+
+local lease = 0
+if record.state == 'running' then lease = tonumber(redis.call('ZSCORE', KEYS[7], record.holder) or 0) end
+local alive = lease > now
+local delay = math.min(60, 2 ^ tonumber(record.requeues)) -- seconds: 1, 2, 4 … 60
+if alive then delay = math.max(delay, math.ceil((lease - now) / 1000)) end
+
+if record[mark] then
+  if record[mark] == record.n and record.published == '0' then
+    return cjson.encode({status = 'publish', n = tonumber(record.n), delaySeconds = delay})
+  end
+  return cjson.encode({status = 'published'})
+end
+
+local function fail(code, message)
+  end_failed(record, now, code, message, q.ttl)
+  return cjson.encode({status = 'failed', code = code})
+end
+
+if not alive then
+  if q.refused then return fail('message_refused', 'The task could not be taken by its queue; nothing was charged.') end
+  if tonumber(record.attempt) > tonumber(record.retries) then
+    return fail('attempts_exhausted', 'Every attempt was lost; nothing was charged.')
+  end
+  if record.state == 'running' then record.waitingSince = int(lease > 0 and lease or now) end
+  if waited_ms(record, now) > step_of(record).maxWaitMs then
+    return fail('wait_timeout', 'The task waited too long for its turn; nothing was charged.')
+  end
+end
+local n = tonumber(record.n) + 1
+redis.call('HSET', KEYS[1], mark, int(n), 'n', int(n), 'published', '0', 'requeues', int(tonumber(record.requeues) + 1))
+return cjson.encode({status = 'publish', n = n, delaySeconds = delay})
