@@ -1,0 +1,41 @@
+"""Fixtures that more than one folder of tests uses: a real Valkey for each worker, and stores on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from devstack.valkey import EmbeddedValkey
+from shared.state.store import Store, TcpStore
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[EmbeddedValkey]:
+    """One server for all tests of this process; a test that kills its server takes `own_valkey`."""
+    with EmbeddedValkey() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(valkey: EmbeddedValkey) -> str:
+    """The address of an empty Redis."""
+    flusher = TcpStore(valkey.url)
+    flusher.command("FLUSHALL")
+    flusher.close()
+    return valkey.url
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    """A TCP store on an empty Redis."""
+    opened = TcpStore(redis_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[EmbeddedValkey]:
+    """A server for one test alone, to kill, pause and restart."""
+    with EmbeddedValkey() as server:
+        yield server
