@@ -53,7 +53,7 @@ class EmbeddedValkey:
         return self._process.pid
 
     def start(self) -> Self:
-        """Start the server and return once it answers; a free port that was taken meanwhile is chosen anew."""
+        """Start the server and return once it answers; a free port taken meanwhile is chosen anew."""
         for _ in range(3):
             self._launch()
             if self._answers():

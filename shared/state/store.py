@@ -4,10 +4,11 @@
     RestStore   Upstash's REST protocol over HTTPS, for platforms that cannot hold a TCP connection
 
 Both answer in the shapes of RESP2 (str, int, None, lists), without any client's own conversions, so that a
-caller cannot tell them apart. Both are thread-safe, connect at the first call, and give up in seconds: a store
-that does not answer is StoreUnavailable, never a weaker guarantee (D9). A connection that broke is tried once
-more at once, because a pooled one may have gone stale; so anything sent here may be executed twice, and all our
-scripts and explicit-id XADDs allow for it. A time-out is not tried again: the caller's own deadline is running.
+caller cannot tell them apart. Both are thread-safe, connect at the first call, and give up in seconds: a
+store that does not answer is StoreUnavailable, never a weaker guarantee (D9). A connection that broke is
+tried once more at once, because a pooled one may have gone stale; so anything sent here may be executed
+twice, and all our scripts and explicit-id XADDs allow for it. A time-out is not tried again: the caller's own
+deadline is running.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ class TcpStore:
         if not commands:
             return []
         encoded = [[_encode(arg) for arg in command] for command in commands]
-        return list(self._guarded(lambda: self._pipelined(encoded)))
+        replies: list[Any] = self._guarded(lambda: self._pipelined(encoded))
+        return replies
 
     def script(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Any:
         from redis.exceptions import NoScriptError
@@ -136,7 +138,7 @@ class TcpStore:
         with self._redis.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
-            replies = pipeline.execute(raise_on_error=False)
+            replies: list[Any] = pipeline.execute(raise_on_error=False)
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
@@ -158,10 +160,11 @@ class TcpStore:
 class RestStore:
     """Redis over Upstash's REST protocol.
 
-    Headers and decoding are the `upstash-redis` package's; its transport is not used, because it has no time-out
-    at all, sends everything again after three seconds of sleep, shares one mutable dictionary of headers between
-    threads and turns a refused token into an AttributeError (version 1.8.0). The sync token, which makes a
-    replica wait for our own writes, is kept for each thread: another thread's older one would undo it.
+    Headers and decoding are the `upstash-redis` package's; its transport is not used, because it has no
+    time-out at all, sends everything again after three seconds of sleep, shares one mutable dictionary of
+    headers between threads and turns a refused token into an AttributeError (version 1.8.0). The sync token,
+    which makes a replica wait for our own writes, is kept for each thread: another thread's older one would
+    undo it.
     """
 
     def __init__(
