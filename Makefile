@@ -1,0 +1,30 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer and make: `make demo` and `make test`.
+PYTHON := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test build lock clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:
+	@scripts/setup
+
+demo: setup  ## boot the stack, run real tasks through all five lanes, check that everything adds up
+	@$(PYTHON) -m devstack.demo $(ARGS)
+
+up: setup  ## keep the dev stack and its page running until Ctrl-C
+	@$(PYTHON) -m devstack.up $(ARGS)
+
+test: setup  ## the whole gate: format, lint, types, layers, tests
+	@scripts/check $(ARGS)
+
+build: setup  ## stage the seven bundles under build/ and print their digests
+	@$(PYTHON) scripts/deploy.py build $(ARGS)
+
+lock: setup  ## resolve requirements/*.txt anew from pyproject.toml (needs uv)
+	@scripts/lock
+
+clean:  ## remove what was built, and the caches; the environment .venv stays
+	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	@find shared functions devstack scripts tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

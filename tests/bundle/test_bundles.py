@@ -1,0 +1,114 @@
+"""Each built bundle starts outside the repository, from nothing but itself and its requirements."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.bundle import stage
+from scripts.catalogue import load_catalogue
+
+CATALOGUE = load_catalogue()
+SECRET = "s" * 32
+EVERY_VARIABLE = {
+    "SLUICE_ENV": "dev",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "QSTASH_URL": "http://127.0.0.1:1",
+    "QSTASH_TOKEN": SECRET,
+    "QSTASH_CURRENT_SIGNING_KEY": SECRET,
+    "QSTASH_NEXT_SIGNING_KEY": SECRET,
+    "ROUTE_URL": "http://127.0.0.1:1",
+    **{f"{name.upper()}_URL": "http://127.0.0.1:1" for name in (*CATALOGUE, "deepseek_base", "glm_base")},
+    "DEEPSEEK_API_KEY": SECRET,
+    "GLM_API_KEY": SECRET,
+    "AUTH_JWT_SECRET": SECRET,
+    "STREAM_TOKEN_SECRET": SECRET,
+    "BLOB_URL": "file:///tmp",
+}
+LOAD = """
+import importlib, json, pathlib, pkgutil, sys
+import functions_framework
+target = sys.argv[1]
+import main, shared
+started = sorted(sys.modules)
+for found in pkgutil.walk_packages(shared.__path__, "shared."):
+    importlib.import_module(found.name)
+print(json.dumps({
+    "callable": callable(getattr(main, target)),
+    "started": started,
+    "shared": sorted(name for name in sys.modules if name.startswith("shared.")),
+    "files": sorted({str(pathlib.Path(m.__file__).resolve()) for n, m in sys.modules.items()
+                     if n.split(".")[0] in {"main", "shared"} and getattr(m, "__file__", None)}),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build all bundles and return a copy that knows nothing of the repository."""
+    folder = tmp_path_factory.mktemp("bundles")
+    for bundle in stage(CATALOGUE.values(), folder / "build"):
+        shutil.copytree(bundle.folder, folder / "elsewhere" / bundle.name)
+    return folder / "elsewhere"
+
+
+def environment(name: str) -> dict[str, str]:
+    allowed = CATALOGUE[name].environment_names
+    variables = {key: value for key, value in EVERY_VARIABLE.items() if key in allowed}
+    return variables | {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+
+
+def load(folder: Path) -> dict[str, list[str]]:
+    ran = subprocess.run(
+        [sys.executable, "-c", LOAD, folder.name],
+        cwd=folder,
+        env=environment(folder.name),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    loaded: dict[str, list[str]] = json.loads(ran.stdout.splitlines()[-1])
+    return loaded
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_bundle_imports_all_of_itself_from_itself_and_needs_no_repository(bundles: Path, name: str) -> None:
+    loaded = load(bundles / name)
+    assert loaded["callable"]
+    assert [file for file in loaded["files"] if not file.startswith(str(bundles / name))] == []
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_function_starts_without_loading_an_llm_library(bundles: Path, name: str) -> None:
+    heavy = {"langchain_core", "langchain_openai", "openai", "langsmith", "tiktoken", "obstore", "qstash"}
+    assert heavy.isdisjoint(load(bundles / name)["started"])
+
+
+@pytest.mark.parametrize("name", ["actions", "events"])
+def test_a_function_without_a_lane_holds_no_prompts_and_no_runner(bundles: Path, name: str) -> None:
+    assert not (bundles / name / "shared" / "llm").exists()
+    assert not (bundles / name / "shared" / "lanes").exists()
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_only_actions_can_publish(bundles: Path, name: str) -> None:
+    assert (bundles / name / "shared" / "actions").exists() == (name == "actions")
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_no_bundle_holds_anything_of_the_dev_stack_or_the_tests(bundles: Path, name: str) -> None:
+    top = {path.name for path in (bundles / name).iterdir()} - {"__pycache__"}
+    assert top == {"main.py", "requirements.txt", "run.sh", "shared"}
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_handler_has_at_most_25_lines(bundles: Path, name: str) -> None:
+    assert len((bundles / name / "main.py").read_text().splitlines()) <= 25
