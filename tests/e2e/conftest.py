@@ -1,0 +1,20 @@
+"""Fixtures of the end-to-end tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def user(request: pytest.FixtureRequest) -> str:
+    """A user of this test's own."""
+    return f"user-{request.node.name}"
+
+
+@pytest.fixture(scope="module")
+def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Where a module's stack stages its bundles: two workers must not share one."""
+    yield tmp_path_factory.mktemp("build")

@@ -1,0 +1,197 @@
+"""What is killed, lost or away: the task still ends, once, and nothing is charged for nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from devstack.stack import Stack
+from shared.state import keys
+from tests.e2e.frontend import JOB, RESUME, Frontend, Reader, assert_at_rest, until
+
+SLOT_KEY = "lock:model:deepseek-chat:paid"
+
+
+@pytest.fixture(scope="module")
+def stack(build_folder: Any) -> Iterator[Stack]:
+    overrides = {
+        "LEASE_SECONDS": "1",
+        "WORKER_TIMEOUT_SECONDS": "20",
+        "MAX_WAIT_SECONDS_STREAM": "25",
+        "MAX_WAIT_SECONDS_BATCH": "25",
+        "DEEPSEEK_MAX_WORKERS": "2",
+    }
+    with Stack(
+        overrides=overrides,
+        build_folder=build_folder,
+        first_token_ms=100,
+        tokens_per_second=60,
+        qstash_time_scale=0.1,
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def someone(stack: Stack, user: str) -> Iterator[Frontend]:
+    yield Frontend(stack, user)
+    stack.qstash.faults.clear()
+    httpx.post(stack.llm.url + "/dev/faults", json={"clear": True})
+
+
+def test_a_lane_killed_in_mid_stream_is_replaced_and_the_text_is_whole(
+    stack: Stack, someone: Frontend
+) -> None:
+    """D2, D16: the dead worker's slot comes back, a second attempt starts its text anew, one debit, one end."""
+    someone.with_resume()
+    accepted = someone.act("create-service", {"jobText": JOB, "locale": "en"})
+    reader = Reader(accepted["streamUrl"])
+    reader.wait_for("token_batch")
+    stack.kill("paid_stream")
+    stack.restart("paid_stream")
+
+    reader.wait()
+    assert reader.types[-1] == "done"
+    assert [e["attempt"] for e in reader.all if e["type"] == "start"] == [1, 2]
+    assert reader.text == someone.status(accepted)["result"]["text"]
+    assert someone.balance() == 8 - 1 - 2
+    assert_at_rest(stack)
+
+
+def test_cancel_stops_the_model_and_refunds_once(stack: Stack, someone: Frontend) -> None:
+    """D15: the provider call is closed, the slot is back, a second cancel changes nothing."""
+    someone.with_resume()
+    closed_before = httpx.get(stack.llm.url + "/dev/state").json()["closedEarly"]
+    accepted = someone.act("create-service", {"jobText": JOB, "locale": "en"})
+    reader = Reader(accepted["streamUrl"])
+    reader.wait_for("token_batch")
+
+    answers = [someone.post(f"/tasks/{accepted['taskId']}/cancel").json()["state"] for _ in range(2)]
+
+    assert answers == ["cancelled", "cancelled"]
+    assert reader.wait().all[-1] | {"at": 0} == {
+        "type": "cancelled", "taskId": accepted["taskId"], "attempt": 1, "at": 0, "refunded": True,
+    }  # fmt: skip
+    until(
+        lambda: (
+            True if httpx.get(stack.llm.url + "/dev/state").json()["closedEarly"] > closed_before else None
+        ),
+        "the provider call to be closed",
+    )
+    assert someone.balance() == 8 - 1
+    assert_at_rest(stack)
+
+
+def test_a_message_that_only_waited_is_requeued_and_done(stack: Stack, someone: Frontend) -> None:
+    """D12: QStash's retries all met a full slot, within its deduplication window; no attempt was used up."""
+    with contextlib.closing(stack.open_store()) as store:
+        for holder in ("stranger-1", "stranger-2"):
+            store.command("ZADD", SLOT_KEY, 10**14, holder)
+        accepted = someone.act("upload-resume", {"text": RESUME, "locale": "en"})
+        reader = Reader(accepted["streamUrl"])
+        until(
+            lambda: (
+                True if int(store.command("HGET", keys.task(accepted["taskId"]), "requeues")) >= 1 else None
+            ),
+            "QStash to give up on the message, and the failure callback",
+        )
+        assert someone.status(accepted)["state"] == "queued"
+        store.command("ZREM", SLOT_KEY, "stranger-1", "stranger-2")
+
+    reader.wait()
+    assert reader.types[-1] == "done"
+    assert "backpressure" in reader.types
+    assert [e["attempt"] for e in reader.all if e["type"] == "start"] == [1]
+    assert someone.balance() == 7
+    assert_at_rest(stack)
+
+
+def test_actions_killed_between_debit_and_publish_leaves_a_task_that_ends(
+    stack: Stack, someone: Frontend
+) -> None:
+    """D20: nobody waits for ever: the next touch ends it `lost`, refunded, and the places are free."""
+    stack.qstash.faults.publish_status = "hang"
+    thread = threading.Thread(target=_ignore_errors, args=(someone,), daemon=True)
+    thread.start()
+    with contextlib.closing(stack.open_store()) as store:
+        task_id = until(
+            lambda: next(iter(store.command("ZRANGE", keys.OPEN_TASKS, 0, -1)), None), "the admission"
+        )
+        stack.kill("actions")
+        stack.qstash.faults.clear()
+        stack.restart("actions")
+        assert someone.balance() == 7
+        store.command("ZADD", keys.OPEN_TASKS, "XX", 1, task_id)  # its deadline is fifteen seconds off
+
+    status = someone.get(f"/tasks/{task_id}").json()
+    assert (status["state"], status["error"]["code"], status["refunded"]) == ("failed", "lost", True)
+    assert someone.balance() == 8
+    assert_at_rest(stack)
+
+
+def test_a_lost_message_ends_its_task_by_the_sweep(stack: Stack, someone: Frontend) -> None:
+    """A message that QStash accepted and lost: the scheduled sweep ends the task and refunds it."""
+    stack.qstash.faults.drop_publish = 1
+    accepted = someone.act("upload-resume", {"text": RESUME, "locale": "en"})
+    reader = Reader(accepted["streamUrl"])
+    with contextlib.closing(stack.open_store()) as store:
+        store.command("ZADD", keys.OPEN_TASKS, "XX", 1, accepted["taskId"])
+
+    outcome = someone.outcome(accepted)
+    assert (outcome["state"], outcome["error"]["code"], outcome["refunded"]) == ("failed", "lost", True)
+    assert reader.wait().all[-1]["type"] == "error"
+    assert someone.balance() == 8
+
+
+def test_qstash_away_refuses_and_charges_nothing(stack: Stack, someone: Frontend) -> None:
+    """D20, D21: 503 with Retry-After, everything given back, and the same key may be used again."""
+    stack.qstash.faults.publish_status = 500
+    refused = someone.post("/actions/upload-resume", {"text": RESUME}, Idempotency_Key="again")
+    assert (refused.status_code, refused.json()["error"]) == (503, "publish_failed")
+    assert refused.headers["Retry-After"] == str(refused.json()["retryAfter"])
+    assert someone.balance() == 8
+    assert_at_rest(stack)
+
+    stack.qstash.faults.clear()
+    accepted = someone.post("/actions/upload-resume", {"text": RESUME}, Idempotency_Key="again").json()
+    assert accepted["replay"] is False
+    assert someone.outcome(accepted)["state"] == "done"
+
+
+def test_the_provider_away_is_retried_and_then_ends_refunded(stack: Stack, someone: Frontend) -> None:
+    """D13, D14, D18: readers see `retrying`, the last attempt ends the task, nothing is charged."""
+    httpx.post(
+        stack.llm.url + "/dev/faults", json={"status": 500, "model": "deepseek-chat"}
+    ).raise_for_status()
+    accepted = someone.act("upload-resume", {"text": RESUME, "locale": "en"})
+    reader = Reader(accepted["streamUrl"]).wait()
+
+    assert [e["attempt"] for e in reader.all if e["type"] == "start"] == [1, 2, 3, 4]
+    assert reader.types.count("retrying") == 3
+    assert (reader.all[-1]["type"], reader.all[-1]["code"]) == ("error", "provider_error")
+    assert reader.all[-1]["refunded"] is True
+    assert someone.balance() == 8
+    assert_at_rest(stack)
+
+
+def test_redis_away_refuses_and_loses_nothing(stack: Stack, someone: Frontend) -> None:
+    """D9: no limit is kept from memory: 503 with Retry-After, and all goes on when Redis is back."""
+    accepted = someone.act("upload-resume", {"text": RESUME, "locale": "en"})
+    stack.valkey.pause()
+    try:
+        refused = someone.post("/actions/upload-resume", {"text": RESUME})
+        assert (refused.status_code, refused.json()["error"]) == (503, "store_unavailable")
+        assert "Retry-After" in refused.headers
+    finally:
+        stack.valkey.resume()
+    assert someone.outcome(accepted)["state"] == "done"
+    assert_at_rest(stack)
+
+
+def _ignore_errors(someone: Frontend) -> None:
+    with contextlib.suppress(httpx.HTTPError):
+        someone.post("/actions/upload-resume", {"text": RESUME, "locale": "en"})
