@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +14,6 @@ def user(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def build_folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Where a module's stack stages its bundles: two workers must not share one."""
-    yield tmp_path_factory.mktemp("build")
+    return tmp_path_factory.mktemp("build")
