@@ -4,6 +4,7 @@
     ├── ConfigError                 a variable is missing or malformed: the function does not start
     ├── StoreUnavailable            Redis did not answer; 503, QStash tries again
     ├── BlobUnavailable             the blob store did not answer; 503
+    ├── AuthUnavailable             the issuer of users' tokens did not answer; 503
     ├── Refused                     a caller's request is refused (the table of `actions`)
     │   ├── InvalidRequest 400, UnreadableFile / TextTooLong / IdempotencyMismatch 422
     │   ├── AuthRequired 401, NotFound 404, StepRequired 409
@@ -16,7 +17,8 @@
     ├── PermanentTaskError          no attempt can succeed; the task ends, 489
     └── AttemptLost                 another attempt, a cancel or the end took over; the worker stops at once
 
-An error's `status` is the HTTP status it becomes, `code` its public name, `retry_after_seconds` when to come back.
+An error's `status` is the HTTP status it becomes, `code` its public name, `retry_after_seconds` when to come
+back.
 """
 
 from __future__ import annotations
@@ -57,6 +59,10 @@ class StoreUnavailable(SluiceError):
 
 class BlobUnavailable(StoreUnavailable):
     """The file store is not available; try again shortly."""
+
+
+class AuthUnavailable(StoreUnavailable):
+    """The keys that tokens are checked with are not available; try again shortly."""
 
 
 class Refused(SluiceError):

@@ -5,16 +5,24 @@ The producer builds it, QStash signs and carries it byte for byte, the lane's gu
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
 from shared.errors import MessageError
 from shared.routing import Lane, Model, Template, Tier
 
-VERSION = 1
+VERSION: Literal[1] = 1
 MAX_MESSAGE_BYTES = 16_384
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def _traceparent(value: object) -> object:
+    """Drop what has not W3C's shape: it was a stranger's header, and a trace is no reason to lose a task."""
+    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
+
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """Ids that we mint ourselves (task, service)."""
@@ -37,13 +45,13 @@ class TaskMessage(BaseModel):
     queue_id: Lane
     model_id: Model
     tier: Tier
-    counter_key: str
+    counter_key: Annotated[str, StringConstraints(max_length=128)]
     """The slot key of this step's model and tier, `lock:model:{modelId}:{tier}`."""
     locale: Literal["zh", "en"]
     retries: Annotated[int, Field(ge=0, le=100)]
-    enqueued_at: int
+    enqueued_at: Annotated[int, Field(ge=0)]
     """When this step was handed to the queue; ms since the epoch."""
-    traceparent: str | None = None
+    traceparent: Annotated[str | None, BeforeValidator(_traceparent)] = None
 
     def to_bytes(self) -> bytes:
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
@@ -58,7 +66,7 @@ def parse_message(body: bytes) -> TaskMessage:
     if len(body) > MAX_MESSAGE_BYTES:
         raise MessageError(f"the message has more than {MAX_MESSAGE_BYTES} bytes")
     try:
-        return TaskMessage.model_validate_json(body, strict=False)
+        return TaskMessage.model_validate_json(body, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
         fields = sorted({".".join(str(part) for part in e["loc"]) or "body" for e in error.errors()})
         raise MessageError(f"the message is not valid: {', '.join(fields)}") from None

@@ -1,0 +1,192 @@
+"""Who is asking: users' tokens, which somebody else issues, and stream tokens, which are ours.
+
+    user token      `Authorization: Bearer`; HS256 by a shared secret, or RS256/ES256 by the issuer's keys.
+                    Its `sub` is the userId. Opens what belongs to this user.
+    stream token    `?token=` of an SSE address; HS256 by a secret that only `actions` and `events` hold.
+                    Opens one channel: this user's, this service's, this task's (D35).
+
+Neither is ever taken for the other: a stream token has a type in its header and an audience, and a user token
+with that type is refused, also when somebody gave both the same secret.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import jwt
+from jwt import PyJWK, PyJWKClient
+from jwt.exceptions import ExpiredSignatureError, PyJWTError
+
+from shared.errors import AuthRequired, AuthUnavailable
+from shared.settings import AuthSettings
+
+LEEWAY_SECONDS = 5.0
+MAX_TOKEN_CHARACTERS = 16_384
+MAX_USER_ID_CHARACTERS = 256
+JWKS_TIMEOUT_SECONDS = 3.0
+JWKS_PAUSE_SECONDS = 5.0
+STREAM_AUDIENCE = "sluice-stream"
+STREAM_TYPE = "sluice-stream+jwt"
+_PUBLISHED_KEY_ALGORITHMS = ["RS256", "ES256"]
+
+
+class UserTokens:
+    """Checks users' tokens. Thread-safe; published keys are fetched on first use and kept for 5 minutes."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self._settings = settings
+
+    def user_id(self, authorization_header: str | None) -> str:
+        """Return the userId that a request's `Authorization` header proves.
+
+        Raises:
+            AuthRequired: it proves none.
+            AuthUnavailable: the issuer's keys are not to be had right now.
+        """
+        token = _bearer(authorization_header)
+        try:
+            header = jwt.get_unverified_header(token)
+            if header.get("typ") == STREAM_TYPE:
+                raise AuthRequired
+            return _user_id(self._claims(token, header))
+        except (PyJWTError, UnicodeError) as error:
+            raise _refused(error) from error
+
+    def _claims(self, token: str, header: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Check a token with the one kind of key that is configured: its own `alg` never chooses."""
+        key: bytes | PyJWK
+        if self._settings.secret:
+            key, algorithms = _hmac_key(self._settings.secret), ["HS256"]
+        else:
+            key, algorithms = self._published_key(header), _PUBLISHED_KEY_ALGORITHMS
+        return jwt.decode(
+            token,
+            key,
+            algorithms=algorithms,
+            issuer=self._settings.issuer,
+            audience=self._settings.audience,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["sub"]},
+        )
+
+    def _published_key(self, header: Mapping[str, Any]) -> PyJWK:
+        key_id = header.get("kid")
+        if not key_id or header.get("alg") not in _PUBLISHED_KEY_ALGORITHMS:
+            raise AuthRequired
+        return self._key_client.get_signing_key(key_id)
+
+    @cached_property
+    def _key_client(self) -> _KeyClient:
+        if not self._settings.jwks_url:
+            raise AuthRequired
+        headers = {"User-Agent": "sluice"}  # issuers' firewalls refuse urllib's own
+        return _KeyClient(self._settings.jwks_url, headers=headers, timeout=JWKS_TIMEOUT_SECONDS)
+
+
+class _KeyClient(PyJWKClient):
+    """The issuer's published keys, with a pause after a failed fetch.
+
+    Without it, while the issuer is away, every request that needs a fetch would wait for its own time-out,
+    one after the other. Keys already fetched stay good for their time and need none.
+    """
+
+    _down_until = 0.0
+
+    def fetch_data(self) -> Any:
+        if time.monotonic() < self._down_until:
+            raise AuthUnavailable
+        try:
+            return super().fetch_data()
+        except (PyJWTError, OSError, ValueError) as error:
+            self._down_until = time.monotonic() + JWKS_PAUSE_SECONDS
+            raise AuthUnavailable from error
+
+
+class StreamTokens:
+    """Issues and checks stream tokens; whoever only checks them needs no lifetime."""
+
+    def __init__(
+        self, secret: str, ttl_seconds: float = 0.0, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._key = _hmac_key(secret)
+        self._ttl_seconds = ttl_seconds
+        self._clock = clock
+
+    def issue(self, user_id: str, service_id: str, task_id: str) -> str:
+        """Return a token that opens this one channel for the lifetime given at construction."""
+        claims = {
+            "sub": user_id,
+            "svc": service_id,
+            "tsk": task_id,
+            "aud": STREAM_AUDIENCE,
+            "exp": math.ceil(self._clock() + self._ttl_seconds),
+        }
+        return jwt.encode(claims, self._key, algorithm="HS256", headers={"typ": STREAM_TYPE})
+
+    def check(self, token: str | None, service_id: str, task_id: str) -> str:
+        """Return the userId whose channel `token` opens.
+
+        Raises:
+            AuthRequired: it does not open the channel of this service and this task, or not any more.
+        """
+        if not token or len(token) > MAX_TOKEN_CHARACTERS:
+            raise AuthRequired
+        try:
+            claims = self._claims(token)
+        except (PyJWTError, UnicodeError) as error:
+            raise _refused(error) from error
+        if (claims["svc"], claims["tsk"]) != (service_id, task_id):
+            raise AuthRequired
+        return _user_id(claims)
+
+    def _claims(self, token: str) -> Mapping[str, Any]:
+        complete = jwt.decode_complete(
+            token,
+            self._key,
+            algorithms=["HS256"],
+            audience=STREAM_AUDIENCE,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["sub", "svc", "tsk", "exp"]},
+        )
+        if complete["header"].get("typ") != STREAM_TYPE:
+            raise AuthRequired
+        claims: Mapping[str, Any] = complete["payload"]
+        return claims
+
+
+def _bearer(header: str | None) -> str:
+    scheme, _, token = (header or "").strip().partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or len(token) > MAX_TOKEN_CHARACTERS:
+        raise AuthRequired
+    return token
+
+
+def _user_id(claims: Mapping[str, Any]) -> str:
+    """Return `sub`, which becomes part of Redis keys and log lines: a string, visible and not too long."""
+    user_id = claims["sub"]
+    if (
+        not isinstance(user_id, str)
+        or not 0 < len(user_id) <= MAX_USER_ID_CHARACTERS
+        or not user_id.isprintable()
+    ):
+        raise AuthRequired
+    return user_id
+
+
+def _refused(error: Exception) -> AuthRequired:
+    """Say that a token has expired, because a frontend can do something about it; nothing else is told."""
+    return (
+        AuthRequired("The token has expired.") if isinstance(error, ExpiredSignatureError) else AuthRequired()
+    )
+
+
+def _hmac_key(secret: str) -> bytes:
+    """Return the bytes of `secret`, padded with zeros as HMAC does itself: PyJWT warns of short keys."""
+    if not secret:
+        raise ValueError("an empty secret proves nothing")
+    return secret.encode().ljust(32, b"\0")
