@@ -193,9 +193,10 @@ class RestStore:
         if not commands:
             return []
         replies = self._post("/pipeline", [[_text(arg) for arg in command] for command in commands])
-        if not isinstance(replies, list):
-            return [self._result(replies)]  # the whole pipeline was refused: this raises
-        return [self._result(reply) for reply in replies]
+        if isinstance(replies, list) and len(replies) == len(commands):
+            return [self._result(reply) for reply in replies]
+        self._result(replies)  # raises when the whole pipeline was refused
+        raise StoreUnavailable("Redis over REST answered something else than one result for each command")
 
     def script(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Any:
         # Never EVALSHA: it may reach a replica that has not seen the script. The flag spares everyone else
@@ -232,13 +233,17 @@ class RestStore:
 
     @staticmethod
     def _result(reply: Any) -> Any:
+        from upstash_redis.errors import UpstashError
         from upstash_redis.http import decode
 
-        if not isinstance(reply, dict) or not {"result", "error"} & set(reply):
+        if not isinstance(reply, dict) or not reply.keys() & {"result", "error"}:
             raise StoreUnavailable("Redis over REST answered neither a result nor an error")
         if reply.get("error"):
             _raise_refusal(str(reply["error"]))
-        return decode(reply["result"])
+        try:
+            return decode(reply["result"])
+        except (UpstashError, ValueError) as error:
+            raise StoreUnavailable("Redis over REST answered a result that is not base64") from error
 
 
 def _text(arg: Arg) -> str:
