@@ -1,7 +1,7 @@
 """Queue places: `queue:{queueId}`, a sorted set of task steps by enqueue time.
 
-Taken by `admit_task` for every step at once, given back once, when the step ends. The length is exact because a
-place is a member, not a count: adding or removing it twice is the same as once (D6).
+Taken by `admit_task` for every step at once, given back once, when the step ends. The length is exact because
+a place is a member, not a count: adding or removing it twice is the same as once (D6).
 """
 
 from __future__ import annotations

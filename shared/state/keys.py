@@ -13,7 +13,7 @@
 | `service:{serviceId}` | hash | a service: its advertisement, match, customised résumé, interview tips |
 | `idem:{userId}:{sha256}` | string | which task an Idempotency-Key led to, 24 h |
 | `queue:{queueId}` | sorted set | queue places: `{taskId}:{step}` by enqueue time, ms |
-| `queue:rates` | hash | per queue: end of the last step (`at`, ms) and the mean interval between ends (`ms`) |
+| `queue:rates` | hash | per queue: end of the last step (`at`, ms), mean interval between ends (`ms`) |
 | `lock:model:{modelId}:{tier}` | sorted set | model slots: holder by lease expiry, ms |
 """
 
@@ -27,7 +27,7 @@ from shared.routing import Lane, Model, Tier
 OPEN_TASKS = "tasks:open"
 QUEUE_RATES = "queue:rates"
 NO_KEY = "none"
-"""Stands where a transition's key list has a place that this call does not use; nothing is ever stored there."""
+"""Stands where a transition's key list has a place that a call does not use; nothing is ever stored there."""
 
 
 def task(task_id: str) -> str:
@@ -85,7 +85,12 @@ class TaskRef:
 
 
 def of_transition(
-    ref: TaskRef, *, lock: str = NO_KEY, result: str = NO_KEY, index: str = NO_KEY, idempotency_key: str = NO_KEY
+    ref: TaskRef,
+    *,
+    lock: str = NO_KEY,
+    result: str = NO_KEY,
+    index: str = NO_KEY,
+    idempotency_key: str = NO_KEY,
 ) -> list[str]:
     """Return the KEYS that every transition takes, in the order that `lua/lib_task.lua` names them."""
     return [

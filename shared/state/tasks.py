@@ -4,9 +4,9 @@
                ▲                   │ release (a failure that may pass) ─▶ queued
                └───────────────────┘ fail ─▶ failed      cancel, sweep: from queued or running
 
-Every script may be sent twice, late or never: the second time it answers as the first did, late it finds the task
-ended or moved on and changes nothing, and what was never sent is ended by `sweep`. The record is `task:{id}`; keys.py
-lists the others. Who holds an attempt is named by its epoch, which is also the first half of its event ids.
+Every script may be sent twice, late or never: the second time it answers as the first did, late it finds the
+task ended or moved on and changes nothing, and what was never sent is ended by `sweep`. The record is `task:{id}`;
+keys.py lists the others. Who holds an attempt is named by its epoch, which is also the first half of its event ids.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shared.state.store import Store
 
 IDEMPOTENCY_SECONDS = 24 * 3600
 PUBLISH_GRACE_SECONDS = 15.0
-"""A publish has certainly succeeded or failed by then: an unpublished task older than this has lost its producer."""
+"""A publish has surely succeeded or failed by then: an unpublished task older than this has lost its producer."""
 
 
 class State(StrEnum):
@@ -53,7 +53,10 @@ class Step:
     @classmethod
     def from_record(cls, data: Mapping[str, Any]) -> Step:
         return cls(
-            Template(data["templateId"]), Lane(data["queueId"]), Model(data["modelId"]), int(data["maxWaitMs"])
+            Template(data["templateId"]),
+            Lane(data["queueId"]),
+            Model(data["modelId"]),
+            int(data["maxWaitMs"]),
         )
 
 
@@ -157,7 +160,7 @@ class Tasks:
         self._time = time
         self._stream = stream
 
-    # -- the producer's ------------------------------------------------------------------------------------------
+    # -- the producer's --------------------------------------------------------------------------------------
 
     def admit(self, new: Admission, *, touched: bool = False) -> Admitted:
         """Admit a task, or say why not; nothing is written unless it is accepted.
@@ -172,7 +175,10 @@ class Tasks:
         answer = self._json(
             "admit_task",
             keys.of_transition(
-                new.ref, result=service_key, index=keys.services(new.ref.user_id), idempotency_key=idempotency_key
+                new.ref,
+                result=service_key,
+                index=keys.services(new.ref.user_id),
+                idempotency_key=idempotency_key,
             ),
             self._admission_json(new, touched=touched),
         )
@@ -199,7 +205,9 @@ class Tasks:
             "cost": new.plan.cost,
             "initialQuota": new.initial_quota,
             "userMax": self._concurrency.user_max_active,
-            "steps": {tier: [self._step_json(s) for s in plan_steps(new.plan, tier, self._time)] for tier in Tier},
+            "steps": {
+                tier: [self._step_json(s) for s in plan_steps(new.plan, tier, self._time)] for tier in Tier
+            },
             "places": {lane: self._concurrency.places(lane) for lane in Lane},
             "placeMaxAgeMs": _ms(self._time.place_max_age_seconds),
             "unpublishedMs": self._unpublished_ms,
@@ -221,14 +229,16 @@ class Tasks:
         }
 
     def begin_publish(self, ref: TaskRef, step: int) -> int:
-        """Return the number under which a step's first message is to be published; 0 when there is nothing to do."""
+        """Return the number under which a step's message is to be published; 0 when there is nothing to do."""
         return int(self._run("begin_publish", keys.of_transition(ref), [step]))
 
     def confirm_publish(self, ref: TaskRef, step: int, n: int) -> None:
         """Note that message `n` of a step is with QStash: its waiting budget is its deadline from now on."""
         self._run("confirm_publish", keys.of_transition(ref), [step, n, self._grace_ms])
 
-    def requeue(self, ref: TaskRef, *, step: Step, index: int, tier: Tier, message_id: str, refused: bool) -> Requeue:
+    def requeue(
+        self, ref: TaskRef, *, step: Step, index: int, tier: Tier, message_id: str, refused: bool
+    ) -> Requeue:
         """Decide what follows a message that QStash gave up on; once for each message."""
         answer = self._json(
             "requeue_task",
@@ -237,7 +247,7 @@ class Tasks:
                 "messageId": message_id,
                 "step": index,
                 "refused": refused,
-                "graceMs": self._grace_ms,
+                "leaseMs": _ms(self._time.lease_seconds),
                 "unpublishedMs": self._unpublished_ms,
                 "ttl": self._ttl,
             },
@@ -260,7 +270,7 @@ class Tasks:
             )
         )
 
-    # -- an attempt's --------------------------------------------------------------------------------------------
+    # -- an attempt's ----------------------------------------------------------------------------------------
 
     def claim(self, ref: TaskRef, *, step: int, at: Step, tier: Tier, nonce: str) -> Claim:
         """Claim a step for one delivery, named by `nonce`; see claim_task.lua for the statuses."""
@@ -303,7 +313,7 @@ class Tasks:
     def renew(self, attempt: Attempt) -> bool:
         """Renew an attempt's lease; False when the attempt is over and must stop."""
         slots = self._concurrency.slots(attempt.model, attempt.tier)
-        args = [attempt.epoch, attempt.holder, _ms(self._time.lease_seconds), slots]
+        args: list[str | int] = [attempt.epoch, attempt.holder, _ms(self._time.lease_seconds), slots]
         return bool(self._run("renew_lease", self._attempt_keys(attempt), args))
 
     def finish(self, attempt: Attempt, finished: Finished) -> str:
@@ -328,7 +338,7 @@ class Tasks:
         )
 
     def release(self, attempt: Attempt, *, code: str, message: str, retry_after_seconds: int) -> str:
-        """Give an attempt back that may be repeated: `released`, `exhausted` (it was the last) or `superseded`."""
+        """Give back an attempt that may be repeated: `released`, `exhausted` (the last one) or `superseded`."""
         return str(
             self._script(
                 "release_attempt",
@@ -366,10 +376,10 @@ class Tasks:
         """Give back the slot of an attempt that was taken over or cancelled; nobody else's can be meant."""
         self._store.command("ZREM", keys.slots(attempt.model, attempt.tier), attempt.holder)
 
-    # -- whoever looks -------------------------------------------------------------------------------------------
+    # -- whoever looks ---------------------------------------------------------------------------------------
 
     def read(self, task_id: str) -> dict[str, Any] | None:
-        """Return a task's record as text fields, with `position`, `etaSeconds` and `overdue`; None without one."""
+        """Return a task's record as text fields, and `position`, `etaSeconds`, `overdue`; None without one."""
         answer = self._run("read_task", keys.of_transition(TaskRef(task_id, "", "")), [])
         record: dict[str, Any] | None = json.loads(answer)
         return record
@@ -381,10 +391,13 @@ class Tasks:
 
     def sweep(self, ref: TaskRef, *, step: Step, tier: Tier) -> str:
         """Look after one task that may be overdue; see sweep_task.lua for the answers."""
+        idempotency_key = self._store.command("HGET", keys.task(ref.task_id), "idempotency") or keys.NO_KEY
         return str(
             self._script(
                 "sweep_task",
-                keys.of_transition(ref, lock=keys.slots(step.model, tier)),
+                keys.of_transition(
+                    ref, lock=keys.slots(step.model, tier), idempotency_key=str(idempotency_key)
+                ),
                 {
                     "taskId": ref.task_id,
                     "slots": self._concurrency.slots(step.model, tier),
@@ -399,7 +412,7 @@ class Tasks:
         """Take a task out of the index whose record is gone."""
         self._store.command("ZREM", keys.OPEN_TASKS, task_id)
 
-    # -- the plumbing --------------------------------------------------------------------------------------------
+    # -- the plumbing ----------------------------------------------------------------------------------------
 
     @property
     def _grace_ms(self) -> int:
@@ -409,7 +422,9 @@ class Tasks:
     @property
     def _unpublished_ms(self) -> int:
         waiting = min(self._time.max_wait_seconds_stream, self._time.max_wait_seconds_batch)
-        return _ms(min(waiting + self._time.lease_seconds, max(self._time.lease_seconds, PUBLISH_GRACE_SECONDS)))
+        return _ms(
+            min(waiting + self._time.lease_seconds, max(self._time.lease_seconds, PUBLISH_GRACE_SECONDS))
+        )
 
     @property
     def _ttl(self) -> dict[str, int]:

@@ -4,8 +4,8 @@
 --
 -- KEYS  as lib_task says; 10 the service's record, 11 the user's index of services
 -- ARGV  1 JSON: taskId, serviceId, userId, action, locale, retries, traceparent, input (text), cost (coins),
---         initialQuota (coins), userMax, steps {paid: […], free: […]} of {templateId, queueId, modelId, maxWaitMs,
---         slots}, places {queueId: limit}, placeMaxAgeMs, unpublishedMs, openTtlMs, maxlen, fingerprint (or null),
+--         initialQuota (coins), userMax, steps {paid: […], free: […]} of {templateId, queueId, modelId,
+--         maxWaitMs}, places {queueId: limit}, placeMaxAgeMs, unpublishedMs, openTtlMs, maxlen, fingerprint (or null),
 --         idempotencyMs, service (flat list of fields, or null), touched (overdue tasks have been ended already)
 -- returns JSON: {status: accepted | replay | mismatch | overdue | user_busy | queue_full, …}
 
@@ -100,7 +100,8 @@ redis.call('HSET', KEYS[1], 'taskId', q.taskId, 'serviceId', q.serviceId, 'userI
   'state', 'queued', 'tier', tier, 'cost', int(cost), 'refunded', '0', 'locale', q.locale,
   'retries', int(q.retries), 'steps', cjson.encode(steps), 'step', '0', 'attempt', '0', 'epoch', '', 'holder', '',
   'n', '1', 'published', '0', 'requeues', '0', 'waitedMs', '0', 'waitingSince', int(now), 'createdAt', int(now),
-  'input', q.input, 'traceparent', q.traceparent ~= cjson.null and q.traceparent or '')
+  'input', q.input, 'idempotency', q.fingerprint ~= cjson.null and KEYS[9] or '',
+  'traceparent', q.traceparent ~= cjson.null and q.traceparent or '')
 redis.call('PEXPIRE', KEYS[1], int(q.openTtlMs))
 if q.service ~= cjson.null then
   redis.call('HSET', KEYS[10], 'createdAt', int(now), unpack(q.service))

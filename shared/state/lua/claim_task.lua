@@ -40,6 +40,9 @@ if record.state == 'running' then
     return cjson.encode({status = 'exhausted'})
   end
   redis.call('HSET', KEYS[1], 'state', 'queued', 'holder', '', 'epoch', '', 'waitingSince', record.waitingSince)
+elseif record.nonce == q.nonce then
+  -- A second copy of a claim whose attempt is over already: nobody would run what it claimed.
+  return cjson.encode({status = 'busy', retryAfter = 1})
 end
 
 local waited = waited_ms(record, now)

@@ -13,5 +13,5 @@ if not record.state then return 'unknown' end
 if ENDED[record.state] then return record.state end
 if q.epoch ~= '' and record.epoch ~= q.epoch then return 'superseded' end
 end_failed(record, now_ms(), q.code, q.message, q.ttl)
-redis.call('DEL', KEYS[9])
+free_idempotency_key(record.taskId)
 return 'failed'

@@ -76,6 +76,12 @@ local function give_back_place(task_id, step, queue_id)
   redis.call('ZREM', queue_key(queue_id), task_id .. ':' .. int(step))
 end
 
+-- Forgets which task an idempotency key led to, unless it has led to another since.
+local function free_idempotency_key(task_id)
+  local known = redis.call('GET', KEYS[9])
+  if known and cjson.decode(known).taskId == task_id then redis.call('DEL', KEYS[9]) end
+end
+
 local function refund(record, now)
   local cost = tonumber(record.cost)
   if cost == 0 or record.refunded == '1' then return false end

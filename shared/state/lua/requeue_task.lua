@@ -3,7 +3,8 @@
 -- uses: lib_task
 --
 -- KEYS  as lib_task says
--- ARGV  1 JSON: messageId, step, refused (the lane answered 489), graceMs, unpublishedMs, ttl
+-- ARGV  1 JSON: messageId, step, refused (the lane answered 489), leaseMs, unpublishedMs,
+--         ttl {maxlen, streamMs, taskMs}
 -- returns JSON: {status: ended | publish | published | failed, n, delaySeconds, code}
 
 local q = cjson.decode(ARGV[1])
@@ -18,7 +19,7 @@ local lease = 0
 if record.state == 'running' then lease = tonumber(redis.call('ZSCORE', KEYS[7], record.holder) or 0) end
 local alive = lease > now
 local delay = math.min(60, 2 ^ tonumber(record.requeues)) -- seconds: 1, 2, 4 … 60
-if alive then delay = math.max(delay, math.ceil((lease - now) / 1000)) end
+if alive then delay = math.max(delay, math.ceil(q.leaseMs / 1000)) end
 
 if record[mark] then
   if record[mark] == record.n and record.published == '0' then
@@ -44,4 +45,6 @@ if not alive then
 end
 local n = tonumber(record.n) + 1
 redis.call('HSET', KEYS[1], mark, int(n), 'n', int(n), 'published', '0', 'requeues', int(tonumber(record.requeues) + 1))
+-- Whoever was to publish it may die first: then the next touch does, and not only when the waiting budget is over.
+if record.state == 'queued' then set_deadline(record.taskId, now + delay * 1000 + q.unpublishedMs) end
 return cjson.encode({status = 'publish', n = n, delaySeconds = delay})

@@ -2,8 +2,8 @@
 -- Sent twice, late or for a task that ended, it changes nothing.
 -- uses: lib_task
 --
--- KEYS  as lib_task says
--- ARGV  1 JSON: taskId, slots (limit of the step's model), graceMs, unpublishedMs, ttl
+-- KEYS  as lib_task says; 9 the idempotency key to free when the task was never handed over
+-- ARGV  1 JSON: taskId, slots (limit of the step's model), graceMs, unpublishedMs, ttl {maxlen, streamMs, taskMs}
 -- returns not_due | alive | publish | lost | wait_timeout | gone
 
 local q = cjson.decode(ARGV[1])
@@ -33,4 +33,5 @@ elseif record.published == '1' and redis.call('ZCOUNT', KEYS[7], int(now), '+inf
   return 'wait_timeout'
 end
 end_failed(record, now, 'lost', 'The task was lost on its way; nothing was charged.', q.ttl)
+if record.published == '0' then free_idempotency_key(q.taskId) end
 return 'lost'
