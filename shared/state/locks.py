@@ -1,7 +1,8 @@
 """Model slots: `lock:model:{modelId}:{tier}`, a sorted set of holders by lease expiry.
 
-Taken by `claim_task`, renewed by `renew_lease`, given back by its holder only. A holder whose lease has lapsed
-does not count: capacity is limit minus live holders, so a killed worker's slot comes back by itself (D1, D2, D5).
+Taken by `claim_task`, renewed by `renew_lease`, given back by its holder only. A holder whose lease has
+lapsed does not count: capacity is limit minus live holders, so a killed worker's slot comes back by itself
+(D1, D2, D5).
 """
 
 from __future__ import annotations

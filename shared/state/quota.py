@@ -1,7 +1,8 @@
 """A user's coins: `user:{id}:quota` and its ledger.
 
-Written only inside `admit_task` (grant, debit) and the ends of a task (refund), in the script that also changes
-the task: a debit without a task, or a refund of one that ended `done`, cannot be written (D15, D19).
+Written only inside `admit_task` (grant, debit) and the ends of a task (refund), in the script that also
+changes the task: a debit without a task, or a refund of one that ended `done`, cannot be written (D15,
+D19).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What stays of a user's tasks: summarised résumés, services and their results.
 
 Results are written by `finish_task` in the script that ends the task, so that a visible `done` and a stored
-result are one (D17, D23). Fields hold JSON; `{field}At` is the creation time of the task that wrote a field, and an
-older task that finishes late never replaces what a newer one stored.
+result are one (D17, D23). Fields hold JSON; `{field}At` is the creation time of the task that wrote a
+field, and an older task that finishes late never replaces what a newer one stored.
 """
 
 from __future__ import annotations

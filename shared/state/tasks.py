@@ -4,9 +4,10 @@
                ▲                   │ release (a failure that may pass) ─▶ queued
                └───────────────────┘ fail ─▶ failed      cancel, sweep: from queued or running
 
-Every script may be sent twice, late or never: the second time it answers as the first did, late it finds the
-task ended or moved on and changes nothing, and what was never sent is ended by `sweep`. The record is `task:{id}`;
-keys.py lists the others. Who holds an attempt is named by its epoch, which is also the first half of its event ids.
+Every script may be sent twice, late or never: the second time it answers as the first did, late it finds
+the task ended or moved on and changes nothing, and what was never sent is ended by `sweep`. The record is
+`task:{id}`; keys.py lists the others. Who holds an attempt is named by its epoch, which is also the first
+half of its event ids.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from shared.state.store import Store
 
 IDEMPOTENCY_SECONDS = 24 * 3600
 PUBLISH_GRACE_SECONDS = 15.0
-"""A publish has surely succeeded or failed by then: an unpublished task older than this has lost its producer."""
+"""A publish has surely come to an end by then: an older task that is unpublished has lost its producer."""
 
 
 class State(StrEnum):
@@ -229,7 +230,7 @@ class Tasks:
         }
 
     def begin_publish(self, ref: TaskRef, step: int) -> int:
-        """Return the number under which a step's message is to be published; 0 when there is nothing to do."""
+        """Return the number under which to publish a step's message; 0 when there is nothing to publish."""
         return int(self._run("begin_publish", keys.of_transition(ref), [step]))
 
     def confirm_publish(self, ref: TaskRef, step: int, n: int) -> None:
@@ -338,7 +339,7 @@ class Tasks:
         )
 
     def release(self, attempt: Attempt, *, code: str, message: str, retry_after_seconds: int) -> str:
-        """Give back an attempt that may be repeated: `released`, `exhausted` (the last one) or `superseded`."""
+        """Give back an attempt that may be repeated: `released`, `exhausted` (the last) or `superseded`."""
         return str(
             self._script(
                 "release_attempt",
@@ -379,7 +380,7 @@ class Tasks:
     # -- whoever looks ---------------------------------------------------------------------------------------
 
     def read(self, task_id: str) -> dict[str, Any] | None:
-        """Return a task's record as text fields, and `position`, `etaSeconds`, `overdue`; None without one."""
+        """Return a task's record as text, with `position`, `etaSeconds`, `overdue`; None without one."""
         answer = self._run("read_task", keys.of_transition(TaskRef(task_id, "", "")), [])
         record: dict[str, Any] | None = json.loads(answer)
         return record
