@@ -1,0 +1,99 @@
+"""`make up`: the dev stack and its page until Ctrl-C, with all that is needed to talk to it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+
+from rich.console import Console
+
+from devstack.interruption import exit_on_termination
+from devstack.page.server import PageServer
+from devstack.processes import StackError, free_ports
+from devstack.stack import Stack
+from scripts.bundle import BuildError
+
+EXAMPLE_USER = "dev"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the stack until it is interrupted and return the exit status."""
+    options = _parser().parse_args(arguments)
+    exit_on_termination()
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    port = options.port or free_ports(1)[0]
+    origins = tuple(f"http://{host}:{port}" for host in ("127.0.0.1", "localhost"))
+    try:
+        console.print("booting: Valkey, QStash and LLM stand-ins, seven functions …")
+        with (
+            Stack(
+                store=options.store,
+                overrides=dict(options.set),
+                provider_environment=os.environ,
+                allowed_origins=origins,
+                first_token_ms=options.first_token_ms,
+                tokens_per_second=options.tokens_per_second,
+            ) as stack,
+            PageServer(stack, port) as page,
+        ):
+            console.print(describe(stack, page.url))
+            threading.Event().wait()
+    except (StackError, BuildError) as error:
+        console.print(f"up: {error}", style="red")
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nended, with everything that was started")
+    return 0
+
+
+def describe(stack: Stack, page_url: str) -> str:
+    """Return what a developer needs to know about a running stack."""
+    token = stack.user_token(EXAMPLE_USER)
+    functions = "\n".join(f"  {name:<12} {stack.url(name)}" for name in stack.functions)
+    return f"""
+page           {page_url}
+
+functions (their logs are in build/logs/)
+{functions}
+Redis          {stack.redis_url}
+QStash         {stack.qstash.url}   token {stack.qstash.token}
+LLM            {stack.llm.base_url}
+
+a token of the user "{EXAMPLE_USER}", and a first task:
+  TOKEN={token}
+  curl -s {stack.url("actions")}/actions/upload-resume -H "Authorization: Bearer $TOKEN" \\
+    -H 'Content-Type: application/json' -d '{{"text": "Ann Lee, engineer, Python", "locale": "en"}}'
+then follow it: curl -N "<the streamUrl of the answer>"
+
+Ctrl-C ends everything.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make up", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="the page's port (default: a free one)")
+    parser.add_argument("--store", choices=("tcp", "rest"), default="tcp", help="how functions reach Redis")
+    parser.add_argument("--first-token-ms", type=float, default=400, help="how long the LLM stand-in thinks")
+    parser.add_argument("--tokens-per-second", type=float, default=50, help="how fast it then talks")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_assignment,
+        metavar="NAME=VALUE",
+        help="a variable of docs/configuration.md with another value, for example LEASE_SECONDS=5",
+    )
+    return parser
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
