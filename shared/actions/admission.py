@@ -1,7 +1,7 @@
 """From an action to a task under way: admission, then one publish, or nothing at all.
 
-The answer goes out only after QStash has the message (D26). When it does not get it, the task has ended, refunded,
-before the caller is told (D20), and its idempotency key is free again (D21).
+The answer goes out only after QStash has the message (D26). When it does not get it, the task has ended,
+refunded, before the caller is told (D20), and its idempotency key is free again (D21).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.actions.producer import Producer
-from shared.actions.sweeper import Sweeper, outgoing_of
+from shared.actions.sweeper import Sweeper, outgoing_of, ref_of
 from shared.auth import StreamTokens
 from shared.config import ActionsSettings
 from shared.errors import (
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A valid request for a task: who wants what, made from what. `body` is what makes two requests the same."""
+    """A valid request for a task: who wants what, made from what. `body` makes two requests the same."""
 
     user_id: str
     plan: Plan
@@ -92,9 +92,9 @@ class Admissions:
         """
         admitted = self._admit(submission)
         if admitted.status == "replay" and admitted.task_id != submission.task_id:
-            return self._replay(admitted.task_id or "")
+            return self._replay(admitted.task_id or "", submission.idempotency_key)
         record = self._new_record(submission, admitted)
-        self._publish(submission, record)
+        self._publish(record, submission.idempotency_key)
         return self._accepted(record, replay=False)
 
     def _admit(self, submission: Submission) -> Admitted:
@@ -112,20 +112,13 @@ class Admissions:
         admitted = self._tasks.admit(new)
         if admitted.status == "overdue":
             for task_id in admitted.overdue:
-                self._sweep_quietly(task_id)
+                self._sweeper.touch(task_id)
             admitted = self._tasks.admit(new, touched=True)
         _raise_refusal(admitted)
         return admitted
 
-    def _sweep_quietly(self, task_id: str) -> None:
-        """Sweep another task of the user: that its message cannot be published is no reason to refuse this one."""
-        try:
-            self._sweeper.sweep_task(task_id)
-        except PublishFailed:
-            log.warning("task %s could not be published by this touch", task_id)
-
     def _new_record(self, submission: Submission, admitted: Admitted) -> Mapping[str, Any]:
-        """Return the record just written, without reading it again; unless the first answer was lost on its way."""
+        """Return the record just written without reading it again, unless its answer was lost on its way."""
         if admitted.status == "replay" or admitted.tier is None:
             return self._record(submission.task_id)
         return {
@@ -146,46 +139,50 @@ class Admissions:
             raise NotFound("The task of this Idempotency-Key is not kept any more.")
         return record
 
-    def _publish(self, submission: Submission, record: Mapping[str, Any]) -> None:
-        ref = TaskRef(submission.task_id, submission.service_id, submission.user_id)
+    def _publish(self, record: Mapping[str, Any], idempotency_key: str | None) -> None:
+        ref = ref_of(record)
         try:
             self._producer.publish(outgoing_of(record, 1))
         except PublishFailed:
-            self._give_back(ref, submission.idempotency_key)
+            self._give_back(ref, idempotency_key)
         else:
             self._confirm(ref)
 
     def _give_back(self, ref: TaskRef, idempotency_key: str | None) -> None:
-        """End a task that QStash did not take, and say so; unless it got there after all and is done."""
-        try:
-            state = self._tasks.fail_unpublished(
-                ref,
-                code=PublishFailed.code,
-                message="The task could not be handed to the queue; nothing was charged.",
-                idempotency_key=idempotency_key,
-            )
-        except StoreUnavailable:
-            log.exception("task %s is unpublished and could not be ended; the sweep will", ref.task_id)
-            state = State.FAILED
-        if state != State.DONE:
-            raise PublishFailed from None
+        """End a task that QStash did not take, and say so; unless it got there after all.
+
+        Raises:
+            PublishFailed: the task has ended and everything is given back.
+            StoreUnavailable: it could not be given back yet; the sweep will.
+        """
+        state = self._tasks.fail_unpublished(
+            ref,
+            code=PublishFailed.code,
+            message="The task could not be handed to the queue; nothing was charged.",
+            idempotency_key=idempotency_key,
+        )
+        if state in {State.FAILED, State.CANCELLED, "unknown"}:
+            raise PublishFailed
 
     def _confirm(self, ref: TaskRef) -> None:
-        """Note that QStash has the message. When Redis is away just now, the sweep decides by what it finds."""
+        """Note that QStash has the message; with Redis away just now, the sweep decides by what it finds."""
         try:
             self._tasks.confirm_publish(ref, 0, 1)
         except StoreUnavailable:
             log.exception("the publish of %s could not be confirmed", ref.task_id)
 
-    def _replay(self, task_id: str) -> dict[str, Any]:
-        """Answer a repeated request; a task that was admitted and never published is published now."""
+    def _replay(self, task_id: str, idempotency_key: str | None) -> dict[str, Any]:
+        """Answer a repeated request; a task that was admitted and never published is published now.
+
+        The first request may be publishing it at this moment: both send the same deduplication id.
+        """
         record = self._record(task_id)
-        if record["state"] == State.QUEUED and record["published"] == "0":
-            self._sweeper.publish_step(record)
+        if record["step"] == "0" and self._tasks.begin_publish(ref_of(record), 0) == 1:
+            self._publish(record, idempotency_key)
         return self._accepted(record, replay=True)
 
     def _accepted(self, record: Mapping[str, Any], *, replay: bool) -> dict[str, Any]:
-        ref = TaskRef(record["taskId"], record["serviceId"], record["userId"])
+        ref = ref_of(record)
         steps = json.loads(record["steps"])
         return {
             "ok": True,

@@ -1,20 +1,23 @@
 """The HTTP of `actions`: one request in, one answer out; every refusal becomes the table of design §4.
 
-Flask comes with the Functions Framework, which hands every path and method to one function: routing, methods and CORS
-are decided here. Clients are built on the first request, after gunicorn has forked.
+Flask comes with the Functions Framework, which hands every path and method to one function: routing,
+methods and CORS are decided here. Clients are built on the first request, after gunicorn has forked.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
+import httpx
 from flask import Request, Response
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -47,6 +50,7 @@ from shared.state.tasks import Tasks
 log = logging.getLogger(__name__)
 MAX_CALLBACK_BYTES = 64 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_CHARS = 255
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, traceparent"
 
 
@@ -55,6 +59,8 @@ class Application:
     """What answers requests, built once for a process from its settings."""
 
     settings: ActionsSettings
+    qstash_client: httpx.Client | None = None
+    """The client that publishes; the producer's own when None."""
 
     @cached_property
     def store(self) -> Store:
@@ -67,7 +73,7 @@ class Application:
 
     @cached_property
     def producer(self) -> Producer:
-        return Producer(self.settings)
+        return Producer(self.settings, self.qstash_client)
 
     @cached_property
     def sweeper(self) -> Sweeper:
@@ -100,42 +106,43 @@ class Application:
             response = self._route(request)
         except SluiceError as error:
             response = refusal(error)
-        except RequestEntityTooLarge:
-            response = refusal(FileTooLarge(f"The body has more than {MAX_BODY_BYTES} bytes."))
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             response = refusal(SluiceError("Something went wrong here; it has been logged."))
         return self._with_cors(request, response)
 
     def _route(self, request: Request) -> Response:
-        parts = request.path.strip("/").split("/")
         if request.method == "OPTIONS":
             return Response(status=HTTPStatus.NO_CONTENT)
-        match parts:
-            case ["healthz"]:
-                return self._get(request, lambda: {"ok": True})
+        match request.path.strip("/").split("/"):
             case ["callbacks", name]:
                 return self._callback(request, name)
             case ["actions", name]:
                 return self._action(request, name)
-            case ["tasks", task_id]:
-                return self._get(request, lambda: self.queries.task(self._user(request), task_id))
             case ["tasks", task_id, "cancel"]:
                 _require_method(request, "POST")
                 return answer_json(self.queries.cancel(self._user(request), task_id))
-            case ["quota"]:
-                return self._get(request, lambda: self.queries.quota(self._user(request)))
-            case ["resume"]:
-                return self._get(request, lambda: self.queries.resume(self._user(request)))
-            case ["services"]:
-                return self._get(request, lambda: self.queries.services(self._user(request)))
-            case ["services", service_id]:
-                return self._get(request, lambda: self.queries.service(self._user(request), service_id))
+            case ["healthz"]:
+                _require_method(request, "GET", "HEAD")
+                return answer_json({"ok": True})
+            case [name, *ids]:
+                return self._query(request, name, ids)
         raise NotFound("There is no such address.")
 
-    def _get(self, request: Request, query: Callable[[], Mapping[str, Any]]) -> Response:
+    def _query(self, request: Request, name: str, ids: Sequence[str]) -> Response:
+        """Answer a read: its name and how many ids follow it in the path decide which."""
+        reads: Mapping[tuple[str, int], Callable[..., Mapping[str, Any]]] = {
+            ("tasks", 1): self.queries.task,
+            ("quota", 0): self.queries.quota,
+            ("resume", 0): self.queries.resume,
+            ("services", 0): self.queries.services,
+            ("services", 1): self.queries.service,
+        }
+        read = reads.get((name, len(ids)))
+        if read is None:
+            raise NotFound("There is no such address.")
         _require_method(request, "GET", "HEAD")
-        return answer_json(query())
+        return answer_json(read(self._user(request), *ids))
 
     def _user(self, request: Request) -> str:
         return self.users.user_id(request.headers.get("Authorization"))
@@ -147,7 +154,7 @@ class Application:
         call = Call(
             user_id=self._user(request),
             idempotency_key=_idempotency_key(request),
-            traceparent=request.headers.get("traceparent"),
+            traceparent=_traceparent(request),
             preferred_locale="zh" if request.accept_languages.best_match(["en", "zh"]) == "zh" else "en",
         )
         return answer_json(self.services.run(Action(name), call, _json_body(request)), HTTPStatus.ACCEPTED)
@@ -156,8 +163,7 @@ class Application:
         if name not in {"step", "failure", "sweep"}:
             raise NotFound("There is no such address.")
         _require_method(request, "POST")
-        request.max_content_length = MAX_CALLBACK_BYTES
-        body = request.get_data(cache=False)
+        body = _read(request, MAX_CALLBACK_BYTES)
         url = f"{self.settings.actions_url}/callbacks/{name}"
         verify_signature(request.headers.get("Upstash-Signature"), body, url, self.settings.signing_keys)
         if name == "sweep":
@@ -219,19 +225,34 @@ def _require_method(request: Request, *methods: str) -> None:
 def _idempotency_key(request: Request) -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not 0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS:
-        raise InvalidRequest(f"must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters", field="Idempotency-Key")
+        raise InvalidRequest(
+            f"must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters", field="Idempotency-Key"
+        )
     return key
 
 
+def _traceparent(request: Request) -> str | None:
+    """Return the caller's trace if it is one: no stranger's text travels over the queue (D38)."""
+    value = request.headers.get("traceparent", "")
+    return value if _TRACEPARENT.fullmatch(value) else None
+
+
+def _read(request: Request, max_bytes: int) -> bytes:
+    request.max_content_length = max_bytes + 1  # a chunked body is cut off there, silently
+    try:
+        body = request.get_data(cache=False)
+        if len(body) <= max_bytes:
+            return body
+    except RequestEntityTooLarge:
+        pass
+    request.stream = io.BytesIO()  # the framework would read on before it answers, without a limit
+    raise FileTooLarge(f"The body has more than {max_bytes} bytes.")
+
+
 def _json_body(request: Request) -> Mapping[str, Any]:
-    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
-        raise FileTooLarge(f"The body has more than {MAX_BODY_BYTES} bytes.")
-    request.max_content_length = MAX_BODY_BYTES
     if request.mimetype == "multipart/form-data":
         raise UnsupportedFileType("Files are not taken here yet: send JSON.")
-    data = request.get_data(cache=False)
-    if len(data) > MAX_BODY_BYTES:
-        raise FileTooLarge(f"The body has more than {MAX_BODY_BYTES} bytes.")
+    data = _read(request, MAX_BODY_BYTES)
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):

@@ -1,7 +1,7 @@
 """What QStash calls back: a step is done, a message was given up on, it is time to sweep.
 
-Each decides from the task's record, so that it may come twice, late, or out of order. It answers 5xx when it could not
-do its work, and QStash calls again.
+Each decides from the task's record, so that it may come twice, late, or out of order. It answers 5xx when
+it could not do its work, and QStash calls again.
 """
 
 from __future__ import annotations
@@ -62,12 +62,11 @@ class Callbacks:
         return {"status": "published" if published else "nothing_to_do"}
 
     def failure(self, body: bytes) -> dict[str, Any]:
-        """Decide what becomes of a task whose message QStash gave up on: nothing, a new message, or its end."""
+        """Decide what becomes of a task whose message QStash gave up on: nothing, a new one, or its end."""
         callback = parse_callback(body)
-        record = self._tasks.read(callback.message.task_id)
-        if record is None or State(record["state"]).ended:
+        record, index = self._tasks.read(callback.message.task_id), callback.message.step
+        if record is None or State(record["state"]).ended or int(record["step"]) != index:
             return {"status": "ended"}
-        index = callback.message.step
         decision = self._tasks.requeue(
             ref_of(record),
             step=steps_of(record)[index],

@@ -1,8 +1,9 @@
 """The only producer: hands one step of a task to QStash.
 
-Plain HTTP and not QStash's SDK: the SDK waits up to 600 s, re-sends after errors on its own, and its errors carry no
-status. A publish carries a deduplication id, so it may be sent twice; what stays unknown after the second try is
-treated as failed, and a message that arrives after all finds an ended task and does nothing.
+Plain HTTP and not QStash's SDK: the SDK waits up to 600 s, re-sends after errors on its own, and its
+errors carry no status. A publish carries a deduplication id, so it may be sent twice; what stays unknown
+after the second try is treated as failed, and a message that arrives after all finds an ended task and
+does nothing.
 """
 
 from __future__ import annotations

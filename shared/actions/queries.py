@@ -33,7 +33,7 @@ class Queries:
         """Return a task's state; an overdue one is looked after first."""
         record = self._own(user_id, task_id)
         if record.get("overdue"):
-            self._sweeper.sweep_task(task_id)
+            self._sweeper.touch(task_id)
             record = self._own(user_id, task_id)
         return self._status(record)
 

@@ -1,7 +1,7 @@
 """The actions: what each asks for, checks first, and submits.
 
-Preconditions come before admission, so that a request that cannot succeed uses up nothing (D22). What a task works on
-is kept in its record or read when it runs; a message never holds it (D38).
+Preconditions come before admission, so that a request that cannot succeed uses up nothing (D22). What a
+task works on is kept in its record or read when it runs; a message never holds it (D38).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shared.actions.uploads import (
     image_of_data_url,
     locale_of,
 )
-from shared.errors import InvalidRequest, MatchRequired, NotFound, ResumeRequired, SluiceError
+from shared.errors import InvalidRequest, MatchRequired, NotFound, Refused, ResumeRequired
 from shared.routing import (
     CREATE_SERVICE_IMAGE,
     CREATE_SERVICE_TEXT,
@@ -41,7 +41,6 @@ from shared.routing import (
 from shared.state.blobs import BlobStore
 from shared.state.records import UPLOADS, read_resume, read_service
 from shared.state.store import Store
-
 
 B = TypeVar("B", bound="Body")
 
@@ -94,11 +93,12 @@ class Services:
         plan = CUSTOMIZE_RESUME if action is Action.CUSTOMIZE_RESUME else INTERVIEW_TIPS
         return self._of_service(call, body, plan)
 
-    def _upload(self, call: Call, body: Mapping[str, Any], plan: Plan, max_chars: int) -> dict[str, Any]:
-        parsed = parse(UploadBody, body)
+    def _upload(self, call: Call, given: Mapping[str, Any], plan: Plan, max_chars: int) -> dict[str, Any]:
+        parsed = parse(UploadBody, given)
         text = checked_text(parsed.text, field_name="text", max_chars=max_chars)
         locale = parsed.locale or locale_of(text)
-        return self._submit(call, plan, UPLOADS, locale, body={"text": text, "locale": locale}, given={"text": text})
+        body = {"text": text, "locale": locale}
+        return self._submit(call, plan, UPLOADS, locale, body=body, given={"text": text})
 
     def _create_service(self, call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
         parsed = parse(CreateServiceBody, body)
@@ -119,7 +119,11 @@ class Services:
         return self._submit(call, CREATE_SERVICE_TEXT, service_id, locale, body=body, given={}, fields=fields)
 
     def _create_from_image(self, call: Call, image: Image, locale: str) -> dict[str, Any]:
-        """Store the image first: a task that was admitted must find it. It goes again when the task is refused."""
+        """Store the image first: a task that was admitted must find it. It goes again when refused.
+
+        Not on other errors: without an answer from Redis the task may be there, and a repeated request
+        publishes it.
+        """
         service_id, task_id = uuid.uuid4().hex, uuid.uuid4().hex
         blob = blob_key(call.user_id, task_id)
         self._blobs.put(blob, image.data, image.media_type)
@@ -128,9 +132,16 @@ class Services:
         given = {"blob": blob, "imageType": image.media_type}
         try:
             answer = self._submit(
-                call, CREATE_SERVICE_IMAGE, service_id, locale, body=body, given=given, fields=fields, task_id=task_id
+                call,
+                CREATE_SERVICE_IMAGE,
+                service_id,
+                locale,
+                body=body,
+                given=given,
+                fields=fields,
+                task_id=task_id,
             )
-        except SluiceError:
+        except Refused:
             self._blobs.delete_prefix(blob)
             raise
         if answer["taskId"] != task_id:
@@ -145,9 +156,8 @@ class Services:
         if "match" not in service:
             raise MatchRequired
         locale = parsed.locale or service.get("locale") or call.preferred_locale
-        return self._submit(
-            call, plan, parsed.service_id, locale, body={"serviceId": parsed.service_id, "locale": locale}, given={}
-        )
+        same = {"serviceId": parsed.service_id, "locale": locale}
+        return self._submit(call, plan, parsed.service_id, locale, body=same, given={})
 
     def _require_resume(self, call: Call) -> None:
         if "summary" not in read_resume(self._store, call.user_id):

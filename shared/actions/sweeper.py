@@ -1,17 +1,20 @@
 """Ends what nobody will end, and publishes what nobody published.
 
-A task whose message is lost has a deadline in `tasks:open`. The next touch (a status call, an admission of the same
-user, the sweep that a QStash schedule calls) looks after it; each may come twice or at once with the others.
+A task whose message is lost has a deadline in `tasks:open`. The next touch (a status call, an admission
+of the same user, the sweep that a QStash schedule calls) looks after it; each may come twice or at once
+with the others.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from shared.actions.producer import Outgoing, Producer
+from shared.errors import PublishFailed
 from shared.routing import Tier
 from shared.state.keys import TaskRef
 from shared.state.tasks import Step, Tasks
@@ -52,7 +55,7 @@ class Sweeper:
         self._producer = producer
 
     def publish_step(self, record: Mapping[str, Any]) -> bool:
-        """Publish the step that a record is at, unless its message is out already; tell whether it was published.
+        """Publish the step that a record is at, unless its message is out; tell whether it was published.
 
         Raises:
             PublishFailed: call again later; the number of the message stays the same.
@@ -79,10 +82,21 @@ class Sweeper:
             log.warning("task %s was overdue and has been ended: %s", task_id, outcome)
         return outcome
 
+    def touch(self, task_id: str) -> str:
+        """Look after one task on the way to something else, which a failing publish must not stop."""
+        try:
+            return self.sweep_task(task_id)
+        except PublishFailed:
+            log.warning("task %s could not be published by this touch", task_id)
+            return "unpublished"
+
     def sweep(self, limit: int = 500) -> dict[str, int]:
-        """Look after all overdue tasks, `limit` at most; returns how many came to what."""
-        outcomes: dict[str, int] = {}
-        for task_id in self._tasks.overdue(limit):
-            outcome = self.sweep_task(task_id)
-            outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        return outcomes
+        """Look after all overdue tasks, `limit` at most; returns how many came to what.
+
+        Raises:
+            PublishFailed: all have been looked after, but some could not be published: call again.
+        """
+        outcomes = Counter(self.touch(task_id) for task_id in self._tasks.overdue(limit))
+        if outcomes["unpublished"]:
+            raise PublishFailed
+        return dict(outcomes)

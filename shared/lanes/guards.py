@@ -1,8 +1,11 @@
-"""What a delivery must pass before any work: its path, its signature, its message (design §6, rows 1 to 3)."""
+"""What a delivery must pass before any work: its path, its signature, its message."""
 
 from __future__ import annotations
 
+import io
+
 from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.config import SigningKeys
 from shared.errors import FileTooLarge, MessageError, MethodNotAllowed, NotFound
@@ -14,8 +17,8 @@ from shared.signature import verify_signature
 def check_path(request: Request, lane: Lane) -> Template:
     """Return the template that a request's exact path names.
 
-    The target as it came over the wire decides: frameworks merge slashes and unquote what they route by, and a path
-    that is not the signed one byte for byte is not ours.
+    The target as it came over the wire decides: frameworks merge slashes and unquote what they route by, and
+    a path that is not the signed one byte for byte is not ours.
 
     Raises:
         NotFound: no path of this lane, or a query string.
@@ -31,18 +34,27 @@ def check_path(request: Request, lane: Lane) -> Template:
 
 
 def read_body(request: Request) -> bytes:
-    """Return the body as it came, byte for byte: it is what is signed."""
-    if request.content_length is not None and request.content_length > MAX_MESSAGE_BYTES:
-        raise FileTooLarge("The message is too large.")
-    request.max_content_length = MAX_MESSAGE_BYTES
-    return request.get_data(cache=False)
+    """Return the body as it came, byte for byte: it is what is signed.
+
+    Raises:
+        FileTooLarge: no message of ours has so many bytes; the rest stays unread.
+    """
+    request.max_content_length = MAX_MESSAGE_BYTES + 1  # a chunked body is cut off there, silently
+    try:
+        body = request.get_data(cache=False)
+        if len(body) <= MAX_MESSAGE_BYTES:
+            return body
+    except RequestEntityTooLarge:
+        pass
+    request.stream = io.BytesIO()  # the framework would read on before it answers, without a limit
+    raise FileTooLarge("The message is too large.")
 
 
 def check_delivery(request: Request, *, lane: Lane, route_url: str, keys: SigningKeys) -> TaskMessage:
     """Check a delivery in the order of design §6 and return its message.
 
     Raises:
-        NotFound, MethodNotAllowed: not a path of this lane.
+        NotFound, MethodNotAllowed, FileTooLarge: not a path of this lane, or no message of ours.
         SignatureError: not QStash's, or not for this function's own public URL.
         MessageError: signed, but not a message that this lane can ever accept.
     """

@@ -1,7 +1,8 @@
-"""Keeps a running attempt's lease, and ends the attempt when it is over: a thread that lives as long as the attempt.
+"""Keeps a running attempt's lease, and ends the attempt when it is over: a thread that lives as long as it.
 
-It stops the model call from outside when the lease is lost, when a cancel or another attempt took over while the
-model was silent, when Redis was away for longer than the lease, or when the attempt has run for as long as it may.
+It stops the model call from outside when the lease is lost, when a cancel or another attempt took over
+while the model was silent, when Redis was away for longer than the lease, or when the attempt has run as
+long as it may.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import threading
 import time
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 from shared.errors import AttemptLost, RetryableTaskError, StoreUnavailable
 from shared.state.tasks import Attempt, Tasks
@@ -42,7 +43,7 @@ class Keeper:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"keeper-{attempt.holder}", daemon=True)
 
-    def __enter__(self) -> Keeper:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

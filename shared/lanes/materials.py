@@ -1,4 +1,4 @@
-"""What a step works on: gathered from the task's record, the user's résumés, the service and the blob store."""
+"""What a step works on: from the task's record, the user's résumés, the service and the blob store."""
 
 from __future__ import annotations
 

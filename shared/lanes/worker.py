@@ -3,17 +3,18 @@
     checks ─▶ claim_task ─▶ model ═▶ events ─▶ finish_task ─▶ 200
                  │ 429 / 200 / 489      │ release_attempt 503, fail_task 489, superseded 200
 
-The answer tells QStash what to do next and nothing else; what the user sees is in the event stream. A worker decides
-no tier, no queue and no model: the message says them and the record confirms them (D7, D8).
+The answer tells QStash what to do next and nothing else; what the user sees is in the event stream. A worker
+decides no tier, no queue and no model: the message says them and the record confirms them (D7, D8).
 """
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import logging
 import math
 import sys
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ from shared.lanes.keeper import Keeper
 from shared.lanes.materials import gather
 from shared.llm.runner import Outcome, StopSignal, TemplateCall, run_template
 from shared.messages import TaskMessage
-from shared.routing import Lane
+from shared.routing import Lane, Template
 from shared.state.blobs import BlobStore
 from shared.state.keys import TaskRef, events
 from shared.state.records import keeps
@@ -117,7 +118,8 @@ class Worker:
             answer = Answer(error.status, {"error": error.code})
         except SluiceError as error:
             log.warning("refused: %s", error)
-            answer = Answer(error.status, {"error": error.code, "message": str(error)}, error.retry_after_seconds)
+            body = {"error": error.code, "message": str(error)}
+            answer = Answer(error.status, body, error.retry_after_seconds)
         except Exception:
             log.exception("a delivery failed")
             answer = Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "internal"}, 5)
@@ -148,16 +150,16 @@ class Worker:
         return Answer(status, {"status": claim.status}, claim.retry_after_seconds)
 
     def _run_attempt(self, message: TaskMessage, attempt: Attempt) -> Answer:
-        """Run a claimed attempt to one of its ends; whatever happens, its slot is given back or its lease lapses."""
+        """Run a claimed attempt to one of its ends; its slot is given back, or its lease lapses."""
         try:
             return self._produce(message, attempt)
-        except AttemptLost:
-            self.tasks.release_slot(attempt)
-            return Answer(HTTPStatus.OK, {"status": "superseded"})
         except PermanentTaskError as error:
             return self._fail(attempt, error)
         except RetryableTaskError as error:
             return self._release(attempt, error)
+        except AttemptLost:
+            # Nearly always superseded; but a lapsed lease whose slot went to others leaves the task ours.
+            return self._release(attempt, RetryableTaskError("lease_lost", "The attempt lost its lease."))
         except StoreUnavailable as error:
             log.warning("attempt %s: the store is away", attempt.holder)
             return self._release(attempt, RetryableTaskError(error.code, str(error)))
@@ -166,65 +168,52 @@ class Worker:
             return self._release(attempt, RetryableTaskError("internal", "Something went wrong here."))
 
     def _produce(self, message: TaskMessage, attempt: Attempt) -> Answer:
-        s, template, stop = self.settings, message.template_id, StopSignal()
-        writer = AttemptWriter(
+        """Run the model while the lease is kept, then finish; raises what ended the attempt instead."""
+        stop, started = StopSignal(), time.monotonic()
+        keeper = Keeper(
+            self.tasks,
+            attempt,
+            stop,
+            lease_seconds=self.settings.time.lease_seconds,
+            run_seconds=self.run_seconds,
+        )
+        with keeper, self._writer(attempt) as writer:
+            outcome = self._call_model(self._template_call(message, attempt), attempt, stop, writer)
+            writer.drain()
+            latency_ms = round((time.monotonic() - started) * 1000)
+            status = self.tasks.finish(attempt, _finished(message.template_id, attempt, outcome, latency_ms))
+        return Answer(HTTPStatus.OK, {"status": "done" if status == "step_done" else status})
+
+    def _writer(self, attempt: Attempt) -> AttemptWriter:
+        return AttemptWriter(
             self.store,
             events(attempt.ref.user_id, attempt.ref.service_id, attempt.ref.task_id),
             task_id=attempt.ref.task_id,
             step=attempt.step,
             attempt=attempt.number,
             epoch_ms=int(attempt.epoch),
-            settings=s.stream,
+            settings=self.settings.stream,
         )
-        keeper = Keeper(
-            self.tasks, attempt, stop, lease_seconds=s.time.lease_seconds, run_seconds=self.run_seconds
-        )
-        with keeper, writer:
-            call = TemplateCall(
-                template=template,
-                model=attempt.model,
-                locale="zh" if attempt.locale == "zh" else "en",
-                inputs=gather(template, attempt, self.store, self.blobs),
-                today=datetime.datetime.now(datetime.UTC).date(),
-            )
-            started = datetime.datetime.now(datetime.UTC)
-            outcome = self.run(
-                call,
-                provider=s.providers[attempt.model.provider],
-                stop=stop,
-                on_text=writer.token,
-                on_thinking=lambda: writer.event(Thinking(step=attempt.step, offset=writer.text_length)),
-                idle_seconds=min(MAX_IDLE_SECONDS, self.run_seconds),
-            )
-            writer.drain()
-            latency_ms = round((datetime.datetime.now(datetime.UTC) - started).total_seconds() * 1000)
-            status = self.tasks.finish(attempt, self._finished(message, attempt, outcome, latency_ms))
-        return Answer(HTTPStatus.OK, {"status": "done" if status == "step_done" else status})
 
-    @staticmethod
-    def _finished(message: TaskMessage, attempt: Attempt, outcome: Outcome, latency_ms: int) -> Finished:
-        keep = keeps(message.template_id, attempt.ref)
-        kept = {keep.field: json.dumps(outcome.result, ensure_ascii=False)}
-        if "score" in outcome.result:
-            kept["score"] = json.dumps(outcome.result["score"])
-        if outcome.result.get("jobTitle"):
-            kept["title"] = json.dumps(outcome.result["jobTitle"], ensure_ascii=False)
-        if attempt.is_last_step:
-            event: Done | StepResult = Done(
-                result=outcome.result,
-                usage=outcome.usage,
-                latency_ms=latency_ms,
-                text_length=len(outcome.result.get("text", "")) if message.template_id.streams else 0,
-            )
-        else:
-            event = StepResult(step=attempt.step, template_id=message.template_id, data=outcome.result)
-        return Finished(
-            event=encode(event, task_id=attempt.ref.task_id, attempt=attempt.number),
-            result=outcome.result,
-            usage=outcome.usage,
-            keep_key=keep.key,
-            keep_field=keep.field,
-            keep=kept,
+    def _template_call(self, message: TaskMessage, attempt: Attempt) -> TemplateCall:
+        return TemplateCall(
+            template=message.template_id,
+            model=attempt.model,
+            locale="zh" if attempt.locale == "zh" else "en",
+            inputs=gather(message.template_id, attempt, self.store, self.blobs),
+            today=dt.datetime.now(dt.UTC).date(),
+        )
+
+    def _call_model(
+        self, call: TemplateCall, attempt: Attempt, stop: StopSignal, writer: AttemptWriter
+    ) -> Outcome:
+        return self.run(
+            call,
+            provider=self.settings.providers[attempt.model.provider],
+            stop=stop,
+            on_text=writer.token,
+            on_thinking=lambda: writer.event(Thinking(step=attempt.step, offset=writer.text_length)),
+            idle_seconds=min(MAX_IDLE_SECONDS, self.run_seconds),
         )
 
     def _fail(self, attempt: Attempt, error: PermanentTaskError) -> Answer:
@@ -234,10 +223,12 @@ class Worker:
         return Answer(NON_RETRYABLE, {"status": "failed", "error": error.code})
 
     def _release(self, attempt: Attempt, error: RetryableTaskError) -> Answer:
-        """Give the attempt back. With Redis away too, the lease lapses by itself and the answer is the same."""
+        """Give the attempt back. With Redis away too, its lease lapses, and no delivery is to come before."""
         after = error.retry_after_seconds or min(30, 2**attempt.number)
         try:
-            status = self.tasks.release(attempt, code=error.code, message=str(error), retry_after_seconds=after)
+            status = self.tasks.release(
+                attempt, code=error.code, message=str(error), retry_after_seconds=after
+            )
         except StoreUnavailable:
             after = max(after, math.ceil(self.settings.time.lease_seconds))
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error.code}, after)
@@ -246,6 +237,41 @@ class Worker:
         if status == "exhausted":
             return Answer(NON_RETRYABLE, {"status": "failed", "error": error.code})
         return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "retrying", "error": error.code}, after)
+
+
+def _finished(template: Template, attempt: Attempt, outcome: Outcome, latency_ms: int) -> Finished:
+    """Return what an attempt leaves: its event, its result, and what is kept of it beyond the task."""
+    keep = keeps(template, attempt.ref)
+    event = _last_event(template, attempt, outcome, latency_ms)
+    return Finished(
+        event=encode(event, task_id=attempt.ref.task_id, attempt=attempt.number),
+        result=outcome.result,
+        usage=outcome.usage,
+        keep_key=keep.key,
+        keep_field=keep.field,
+        keep=_kept(keep.field, outcome.result),
+    )
+
+
+def _last_event(template: Template, attempt: Attempt, outcome: Outcome, latency_ms: int) -> Done | StepResult:
+    if not attempt.is_last_step:
+        return StepResult(step=attempt.step, template_id=template, data=outcome.result)
+    return Done(
+        result=outcome.result,
+        usage=outcome.usage,
+        latency_ms=latency_ms,
+        text_length=len(outcome.result["text"]) if template.streams else 0,
+    )
+
+
+def _kept(field_name: str, result: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the fields of a résumé's or a service's record that a result fills."""
+    kept = {field_name: result}
+    if "score" in result:
+        kept["score"] = result["score"]
+    if result.get("jobTitle"):
+        kept["title"] = result["jobTitle"]
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in kept.items()}
 
 
 def lane_handler(lane: Lane) -> Callable[[Request], Response]:
