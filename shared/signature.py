@@ -6,7 +6,7 @@ decide anything. QStash's own verifier checks neither the lifetime nor, unless a
 wrong key's reason and cannot take bytes that are not UTF-8. This one checks all of it.
 
 While keys are rolled, `current` and `next` are both good. The reason given is that of the key that made the
-signature, so that an expired one is called expired, not forged. It is for the log: strangers are told nothing.
+signature, so that an expired one is called expired, not forged. It is for the log only.
 """
 
 from __future__ import annotations
