@@ -1,0 +1,99 @@
+"""The stand-in as a server: in this process for tests (`LlmStandIn`), or on its own (`serve`)."""
+
+from __future__ import annotations
+
+import socket
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+
+from devstack.llm.app import Provider
+from devstack.llm.faults import Fault, FaultKind
+from devstack.llm.gauges import Gauges
+from devstack.llm.replies import Pace
+from devstack.llm.requests import ChatRequest
+
+START_SECONDS = 10.0
+
+
+class LlmStandIn:
+    """A provider on a free port of this machine, in a thread of its own; a context manager.
+
+    Args:
+        port: 0 picks a free one.
+        first_token_ms: pause before the first token.
+        tokens_per_second: of each stream.
+    """
+
+    def __init__(
+        self, port: int = 0, *, first_token_ms: float = 0.0, tokens_per_second: float = 5_000.0
+    ) -> None:
+        self._provider = Provider(Pace(first_token_ms, tokens_per_second))
+        self._socket = listen(port)
+        self._server = _server(self._provider)
+        self._thread = Thread(
+            target=self._server.run, args=([self._socket],), name="llm-stand-in", daemon=True
+        )
+
+    @property
+    def base_url(self) -> str:
+        """What a client takes for the provider's base URL."""
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+
+    @property
+    def pace(self) -> Pace:
+        return self._provider.pace
+
+    @property
+    def gauges(self) -> Gauges:
+        return self._provider.gauges
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What `GET /dev/state` answers."""
+        return self.gauges.to_json()
+
+    @property
+    def requests(self) -> list[ChatRequest]:
+        """The latest requests, newest last."""
+        return self._provider.requests
+
+    def fail(self, kind: FaultKind | str, **facts: Any) -> None:
+        """Make the next call (`times=1`) go wrong; `times=None` goes on until `heal`."""
+        self._provider.faults.add(Fault(kind=FaultKind(kind), **facts))
+
+    def heal(self) -> None:
+        """Forget all faults still to come."""
+        self._provider.faults.clear()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(START_SECONDS)
+        self._socket.close()
+
+
+def serve(port: int, pace: Pace) -> None:
+    """Serve until the process is told to end."""
+    with listen(port) as sock:
+        print(f"LLM stand-in: http://127.0.0.1:{sock.getsockname()[1]}/v1", flush=True)
+        _server(Provider(pace)).run([sock])
+
+
+def listen(port: int) -> socket.socket:
+    """Open the listening socket before the server starts: clients that come early wait in its backlog."""
+    return socket.create_server(("127.0.0.1", port), backlog=1024)
+
+
+def _server(provider: Provider) -> uvicorn.Server:
+    config = uvicorn.Config(
+        provider.app(), log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=1
+    )
+    return uvicorn.Server(config)

@@ -1,0 +1,165 @@
+"""The one runner: a template, a model and its material in; streamed text or one validated object out.
+
+    prompt | model | reader     LCEL; structured answers are streamed too, so that silence and a stop are seen
+
+The attempt's owner gives callbacks for what a user may see, and a StopSignal. LangChain is imported on the
+first call, never at import: it costs a second, and most requests of a cold start end before they need it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.config import ProviderSettings
+from shared.errors import PermanentTaskError, RetryableTaskError, SluiceError
+from shared.llm.answers import UnusableAnswer, parse_output, parse_score
+from shared.llm.failures import as_task_error
+from shared.llm.models import Output
+from shared.llm.prompts import TemplateCall, fill, load_prompt, load_repair
+from shared.llm.reader import Reader
+from shared.llm.stop import StopSignal
+from shared.llm.templates import SPECS, Spec
+from shared.routing import Template
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage
+    from langchain_core.prompts import ChatPromptTemplate
+
+__all__ = ["Outcome", "StopSignal", "TemplateCall", "run_template"]
+
+_REFUSED = frozenset({"content_filter", "sensitive"})
+_BROKEN = frozenset({"insufficient_system_resource", "network_error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A template's result, what it used, and what was odd about it."""
+
+    result: dict[str, Any]
+    """The object (camelCase) of a structured template, `{"text", "score"?}` of a streamed one."""
+    usage: dict[str, Any]
+    first_token_ms: int | None
+    warnings: tuple[str, ...]
+
+
+def run_template(
+    call: TemplateCall,
+    *,
+    provider: ProviderSettings,
+    stop: StopSignal,
+    on_text: Callable[[str], None],
+    on_thinking: Callable[[], None],
+    idle_seconds: float,
+) -> Outcome:
+    """Run one template to its end; `on_text` hears streamed templates only.
+
+    Raises:
+        RetryableTaskError: the provider failed, was silent for `idle_seconds`, or broke off.
+        PermanentTaskError: it refused, or its answer cannot be used, also after one repair.
+        Exception: whatever `stop` was stopped with, or a callback raised. The connection is closed.
+    """
+    spec = SPECS[call.template]
+    reader = Reader(on_text if spec.output is None else _ignore, on_thinking, spec.max_tokens)
+    try:
+        stop.raise_if_stopped()
+        result = _run(call, spec, provider, stop, reader, idle_seconds)
+    except Exception as error:
+        if stop.error is not None and error is not stop.error:
+            raise stop.error from error
+        if isinstance(error, SluiceError) or (known := as_task_error(error)) is None:
+            raise
+        raise known from error
+    stop.raise_if_stopped()
+    return Outcome(result, reader.usage.to_json(call.model), reader.first_token_ms, tuple(reader.warnings))
+
+
+def _run(
+    call: TemplateCall,
+    spec: Spec,
+    provider: ProviderSettings,
+    stop: StopSignal,
+    reader: Reader,
+    idle_seconds: float,
+) -> dict[str, Any]:
+    from langsmith import tracing_context
+
+    from shared.llm.chat import open_chat
+
+    # Tracing would be switched on by a variable of the environment, and sends users' texts to a third party.
+    with tracing_context(enabled=False), open_chat(provider, call.model, spec, stop, idle_seconds) as chat:
+        if spec.output is None:
+            _ask(chat, _prompt(call), fill(call), reader)
+            return _streamed(call.template, reader)
+        return _structured(call, spec.output, chat, reader).to_json()
+
+
+def _ask(chat: BaseChatModel, prompt: ChatPromptTemplate, values: dict[str, str], reader: Reader) -> None:
+    from langchain_core.runnables import RunnableGenerator
+
+    last: RunnableGenerator[AIMessage, str] = RunnableGenerator(reader.read)
+    chain = prompt | chat | last
+    with closing(chain.stream(values)) as pieces:  # type: ignore[type-var]  # a generator, typed as an iterator
+        for _ in pieces:
+            pass
+    if reader.finish_reason in _REFUSED:
+        raise PermanentTaskError("provider_refused", "The model's provider refused this content.")
+    if reader.finish_reason in _BROKEN:
+        raise RetryableTaskError("provider_error", "The model's provider failed in mid-answer.")
+
+
+def _streamed(template: Template, reader: Reader) -> dict[str, Any]:
+    text = reader.text
+    if not text.strip():
+        raise PermanentTaskError("empty_output", "The model's answer was empty.")
+    if reader.finish_reason == "length":
+        reader.warnings.append("truncated")
+    if template is not Template.JOB_MATCH:
+        return {"text": text}
+    score = parse_score(text)
+    if score is None:
+        reader.warnings.append("score_missing")
+    return {"text": text, "score": score}
+
+
+def _structured(call: TemplateCall, output: type[Output], chat: BaseChatModel, reader: Reader) -> Output:
+    """Ask for an object; show the model its mistake once, then give up."""
+    from langchain_core.prompts import ChatPromptTemplate
+
+    prompt, values = _prompt(call), fill(call)
+    _ask(chat, prompt, values, reader)
+    try:
+        return _parsed(reader, output)
+    except UnusableAnswer as unusable:
+        reader.warnings.append("repaired")
+        again = prompt + ChatPromptTemplate([("ai", "{answer}"), ("human", load_repair(call.locale))])
+        _ask(chat, again, values | {"answer": reader.text or "{}", "problems": unusable.problems}, reader)
+    try:
+        return _parsed(reader, output)
+    except UnusableAnswer as unusable:
+        raise unusable.to_task_error() from None
+
+
+def _parsed(reader: Reader, output: type[Output]) -> Output:
+    return parse_output(reader.text, output, truncated=reader.finish_reason == "length")
+
+
+def _prompt(call: TemplateCall) -> ChatPromptTemplate:
+    from langchain_core.prompts import ChatPromptTemplate
+
+    prompt = load_prompt(call.template, call.locale)
+    if not SPECS[call.template].takes_image:
+        return ChatPromptTemplate([("system", prompt.system), ("human", prompt.user)])
+    data = base64.b64encode(call.inputs["image"]).decode()
+    image = {"type": "image_url", "image_url": {"url": f"data:{call.inputs['image_type']};base64,{data}"}}
+    return ChatPromptTemplate(
+        [("system", prompt.system), ("human", [{"type": "text", "text": prompt.user}, image])]
+    )
+
+
+def _ignore(_text: str) -> None:
+    """Structured answers are not streamed to a reader."""
