@@ -324,7 +324,6 @@ class Tasks:
                 "finish_task",
                 self._attempt_keys(attempt, result=finished.keep_key or keys.NO_KEY),
                 {
-                    "taskId": attempt.ref.task_id,
                     "epoch": attempt.epoch,
                     "holder": attempt.holder,
                     "event": finished.event,
@@ -345,7 +344,6 @@ class Tasks:
                 "release_attempt",
                 self._attempt_keys(attempt),
                 {
-                    "taskId": attempt.ref.task_id,
                     "epoch": attempt.epoch,
                     "holder": attempt.holder,
                     "code": code,

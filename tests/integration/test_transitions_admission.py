@@ -239,6 +239,14 @@ def test_an_overdue_task_that_is_alive_still_counts_once_it_was_touched(store: S
     assert bench.ask(touched=True).status == "user_busy"
 
 
+def test_a_task_that_the_index_does_not_know_takes_none_of_its_users_places(store: Store) -> None:
+    """D2: what was left behind does not keep a user out for good."""
+    bench = Bench(store, {"USER_MAX_ACTIVE": "1"})
+    store.command("SADD", keys.active("u1"), "left-behind")
+    job = bench.admit()
+    assert store.command("SMEMBERS", keys.active("u1")) == [job.ref.task_id]
+
+
 def test_stream_and_record_expire_though_nothing_more_happens_but_never_while_the_task_can_live(
     store: Store,
 ) -> None:

@@ -3,7 +3,7 @@
 -- uses: lib_task
 --
 -- KEYS  as lib_task says; 10 the hash that keeps the result
--- ARGV  1 JSON: taskId, epoch, holder, event (ready JSON of `done` or `step_result`), result (JSON text), usage
+-- ARGV  1 JSON: epoch, holder, event (ready JSON of `done` or `step_result`), result (JSON text), usage
 --         (JSON text), keep (flat list of fields for KEYS[10], may be empty), keepField (the field whose age decides),
 --         unpublishedMs, ttl {maxlen, streamMs, taskMs}
 -- returns done | step_done | superseded

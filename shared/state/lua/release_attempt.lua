@@ -3,7 +3,7 @@
 -- uses: lib_task
 --
 -- KEYS  as lib_task says
--- ARGV  1 JSON: taskId, epoch, holder, code, message, retryAfter (s), graceMs, ttl {maxlen, streamMs, taskMs}
+-- ARGV  1 JSON: epoch, holder, code, message, retryAfter (s), graceMs, ttl {maxlen, streamMs, taskMs}
 -- returns released | exhausted | superseded
 
 local q = cjson.decode(ARGV[1])
