@@ -24,6 +24,8 @@ from devstack.stack import Stack
 from scripts.bundle import BUILD_FOLDER, BuildError
 from shared.routing import Provider
 
+LOG_COLUMNS = 160
+"""The width of a log: nobody resizes it, and a table that is not folded can be searched."""
 ACCEPTANCE_FILE = BUILD_FOLDER / "acceptance.md"
 
 
@@ -31,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the demo and return its exit status."""
     options = _parser().parse_args(arguments)
     exit_on_termination()
-    console = Console(soft_wrap=False)
+    console = Console()
+    if not console.is_terminal:
+        console.width = LOG_COLUMNS
     try:
         report = _run(console, options)
     except (StackError, BuildError) as error:
@@ -50,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--store", choices=("tcp", "rest"), default="tcp", help="how functions reach Redis")
     parser.add_argument("--first-token-ms", type=float, default=200, help="how long the LLM stand-in thinks")
-    parser.add_argument("--tokens-per-second", type=float, default=120, help="how fast it then talks")
+    parser.add_argument("--tokens-per-second", type=float, default=250, help="how fast it then talks")
     parser.add_argument("--log", type=Path, default=ACCEPTANCE_FILE, help="where the acceptance log goes")
     return parser
 

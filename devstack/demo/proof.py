@@ -92,8 +92,8 @@ def _rest(stack: Stack, user_id: str) -> Iterator[Check]:
     found = f"{gauges.open_tasks} open, {active} of the user's"
     yield Check("no task is pending", gauges.open_tasks == 0 and active == 0, found)
     qstash = stack.qstash.state()
-    found = f"{qstash['open']} on the way, {qstash['dlq']} in the dead-letter queue"
-    yield Check("QStash holds no message", qstash["open"] == 0 and qstash["dlq"] == 0, found)
+    found = f"{qstash['open']} on the way, {qstash['dlq_size']} in the dead-letter queue"
+    yield Check("QStash holds no message", qstash["open"] == 0 and qstash["dlq_size"] == 0, found)
     running = sum(stack.llm.state["running"].values())
     yield Check("no model call is running", running == 0, f"{running} calls")
 

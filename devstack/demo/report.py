@@ -17,6 +17,8 @@ from devstack.demo.tracking import Tracked
 from shared.routing import ROUTES, Lane, Template, Tier
 
 HEADINGS = ("task", "lane", "model", "first text", "total", "tokens", "Redis commands", "outcome")
+WIDE_COLUMNS = 130
+"""From here on the terminal has room for the table of tasks; a narrower one gets a few lines a task."""
 LANE_HEADINGS = ("lane", "queue: peak / limit", "slots: peak / limit")
 PROOF_HEADINGS = ("held", "claim", "found")
 
@@ -58,8 +60,12 @@ def build_report(board: Board, meter: CommandMeter, checks: Sequence[Check], *, 
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print the report; on a narrow terminal cells are folded, never dropped."""
-    console.print(_table("What ran where", HEADINGS, report.rows))
+    """Print the report; on a narrow terminal it takes more lines, and nothing is left out."""
+    if console.width >= WIDE_COLUMNS:
+        console.print(_table("What ran where", HEADINGS, report.rows))
+    else:
+        for row in report.rows:
+            console.print(_lines(row), markup=False, highlight=False)
     for note in report.notes:
         console.print(note, style="dim", markup=False, highlight=False)
     console.print(_table("The lanes", LANE_HEADINGS, report.lanes))
@@ -121,6 +127,12 @@ def _check_row(check: Check) -> tuple[str, ...]:
 
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f} s"
+
+
+def _lines(row: tuple[str, ...]) -> str:
+    title, lane, model, *numbers, outcome = row
+    facts = ", ".join(f"{name} {number}" for name, number in zip(HEADINGS[3:-1], numbers, strict=True))
+    return f"{title}: {outcome}\n  {lane}\n  {model}\n  {facts}"
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:

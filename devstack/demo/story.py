@@ -62,7 +62,7 @@ class Story:
         self._together(customised, tips, chinese)
 
         self._chapter("The free lane reads a picture and a résumé")
-        free_image = self._start("Match, picture (en)", "create-service", jobImage=picture)
+        free_image = self._start("Match, picture, free", "create-service", jobImage=picture)
         resume = self._start("Résumé (zh)", "upload-resume", text=sample("resume.zh"), locale="zh")
         self._together(free_image, resume)
 
