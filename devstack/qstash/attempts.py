@@ -49,7 +49,8 @@ class Attempts:
         return self.gates["" if flow is None else flow.key]
 
     async def _send(self, message: Message) -> Answer:
-        times = 2 if message.delivered_twice or self._faults.take("duplicate") else 1
+        twice = message.delivered_twice or (message.spoilable and self._faults.take("duplicate"))
+        times = 2 if twice else 1
         self._journal.counts["deliveries"] += times
         if self._faults.duplicate_mode == "concurrent":
             answers = await asyncio.gather(*(self._send_once(message) for _ in range(times)))
@@ -59,7 +60,7 @@ class Attempts:
 
     async def _send_once(self, message: Message) -> Answer:
         answer = await self._courier.deliver(message, self._clock.now_ms() / 1000)
-        if answer.status != NO_ANSWER and self._faults.take("drop_response"):
+        if answer.status != NO_ANSWER and message.spoilable and self._faults.take("drop_response"):
             return Answer(NO_ANSWER, error="the answer was lost")
         return answer
 

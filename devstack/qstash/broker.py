@@ -95,7 +95,7 @@ class Broker:
             self.journal.counts["deduplicated"] += 1
             return Receipt(first_id, deduplicated=True)
         self.journal.counts["published"] += 1
-        if self._faults.take("drop_publish"):
+        if message.spoilable and self._faults.take("drop_publish"):
             self.journal.counts["dropped"] += 1
         else:
             self._start(message)

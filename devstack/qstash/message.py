@@ -28,6 +28,11 @@ class Message:
     delivered_twice: bool = False
     """A fault made of this message: each of its attempts is delivered twice."""
 
+    @property
+    def spoilable(self) -> bool:
+        """False for a schedule's messages: one that happens to fire must not use up a fault meant for others."""
+        return self.schedule_id is None
+
     def as_json(self) -> Json:
         shown = {
             "messageId": self.id,

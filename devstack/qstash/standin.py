@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -27,6 +28,7 @@ from shared.config import SigningKeys
 
 T = TypeVar("T")
 START_DEADLINE_SECONDS = 20.0
+IDLE_POLL_SECONDS = 0.005
 
 
 class _Server(uvicorn.Server):
@@ -111,6 +113,19 @@ class QStashStandIn:
     def state(self) -> Json:
         """Return the counters of `/dev/state`."""
         return self._on_loop(self._dev.snapshot)
+
+    def wait_until_idle(self, deadline_seconds: float = 15.0) -> Json:
+        """Return the counters once no message is on its way, callbacks included.
+
+        Raises:
+            TimeoutError: some still were when the deadline came.
+        """
+        deadline = time.monotonic() + deadline_seconds
+        while (state := self.state())["open"]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"messages are still on their way: {state}")
+            time.sleep(IDLE_POLL_SECONDS)
+        return state
 
     def events(self) -> list[Json]:
         """Return the log, newest first."""
