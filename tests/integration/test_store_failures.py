@@ -163,8 +163,11 @@ def test_a_paused_redis_is_store_unavailable_and_serves_again_afterwards(own_val
     store = TcpStore(own_valkey.url, answer_timeout_seconds=0.1)
     store.command("SET", "key", "value")
     own_valkey.pause()
+    late = threading.Timer(3, own_valkey.resume)  # redis-py's own time-out would wait for this
+    late.start()
     with pytest.raises(StoreUnavailable):
         store.command("ECHO", "an answer that must not be taken for the next call's")
+    late.cancel()
     own_valkey.resume()
     assert store.command("GET", "key") == "value"
     store.close()
