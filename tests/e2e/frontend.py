@@ -77,17 +77,21 @@ class Reader:
 
     @property
     def text(self) -> str:
-        """What a page shows: a new attempt of a step starts its text anew."""
-        text = ""
-        for event in self.all:
-            if event["type"] == "start":
-                text = ""
-            elif event["type"] == "token_batch":
-                assert event["offset"] == len(text), "text lost or doubled"
-                text += event["text"]
-            elif event["type"] == "resync":
-                text = event["text"]
-        return text
+        return text_of(self.all)
+
+
+def text_of(events: list[dict[str, Any]]) -> str:
+    """What a page shows after these events: a new attempt of a step starts its text anew."""
+    text = ""
+    for event in events:
+        if event["type"] == "start":
+            text = ""
+        elif event["type"] == "token_batch":
+            assert event["offset"] == len(text), "text lost or doubled"
+            text += event["text"]
+        elif event["type"] == "resync":
+            text = event["text"]
+    return text
 
 
 @dataclass

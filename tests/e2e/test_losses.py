@@ -40,7 +40,7 @@ def stack(build_folder: Any) -> Iterator[Stack]:
 def someone(stack: Stack, user: str) -> Iterator[Frontend]:
     yield Frontend(stack, user)
     stack.qstash.faults.clear()
-    httpx.post(stack.llm.url + "/dev/faults", json={"clear": True})
+    stack.llm.heal()
 
 
 def test_a_lane_killed_in_mid_stream_is_replaced_and_the_text_is_whole(
@@ -65,7 +65,7 @@ def test_a_lane_killed_in_mid_stream_is_replaced_and_the_text_is_whole(
 def test_cancel_stops_the_model_and_refunds_once(stack: Stack, someone: Frontend) -> None:
     """D15: the provider call is closed, the slot is back, a second cancel changes nothing."""
     someone.with_resume()
-    closed_before = httpx.get(stack.llm.url + "/dev/state").json()["closedEarly"]
+    closed_before = stack.llm.state["closedEarly"]
     accepted = someone.act("create-service", {"jobText": JOB, "locale": "en"})
     reader = Reader(accepted["streamUrl"])
     reader.wait_for("token_batch")
@@ -77,9 +77,7 @@ def test_cancel_stops_the_model_and_refunds_once(stack: Stack, someone: Frontend
         "type": "cancelled", "taskId": accepted["taskId"], "attempt": 1, "at": 0, "refunded": True,
     }  # fmt: skip
     until(
-        lambda: (
-            True if httpx.get(stack.llm.url + "/dev/state").json()["closedEarly"] > closed_before else None
-        ),
+        lambda: True if stack.llm.state["closedEarly"] > closed_before else None,
         "the provider call to be closed",
     )
     assert someone.balance() == 8 - 1
@@ -164,9 +162,7 @@ def test_qstash_away_refuses_and_charges_nothing(stack: Stack, someone: Frontend
 
 def test_the_provider_away_is_retried_and_then_ends_refunded(stack: Stack, someone: Frontend) -> None:
     """D13, D14, D18: readers see `retrying`, the last attempt ends the task, nothing is charged."""
-    httpx.post(
-        stack.llm.url + "/dev/faults", json={"status": 500, "model": "deepseek-chat"}
-    ).raise_for_status()
+    stack.llm.fail("status", status=500, model="deepseek-chat", times=None)
     accepted = someone.act("upload-resume", {"text": RESUME, "locale": "en"})
     reader = Reader(accepted["streamUrl"]).wait()
 
