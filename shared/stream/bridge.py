@@ -1,0 +1,260 @@
+"""The SSE bridge: `GET /events/{serviceId}/{taskId}`, an ASGI application that only ever reads Redis.
+
+    token ─▶ whose channel ─▶ join ─▶ what is there: 404 | 204 | one last event | history and live events
+
+A stream token opens exactly one channel, and the user in it is part of the stream's key (D35). Everything
+that a reader can be refused is decided before the response starts; after that it is only ever told to come
+back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from functools import cached_property
+from types import FrameType
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from shared.auth import StreamTokens
+from shared.config import EventsSettings, load_events
+from shared.errors import (
+    AuthRequired,
+    ConfigError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    SluiceError,
+    StoreUnavailable,
+)
+from shared.state.keys import TaskRef
+from shared.stream.connection import Connection, Receive, Send
+from shared.stream.entries import BEGINNING, Place, StreamId, parse_id
+from shared.stream.follower import Channel, Follower
+from shared.stream.replay import read_extent
+from shared.stream.silence import SilenceWatch, ended_ms, outcome, read_record
+from shared.stream.source import Source
+
+log = logging.getLogger(__name__)
+Scope = MutableMapping[str, Any]
+METHODS = "GET, HEAD, OPTIONS"
+_CHANNEL = re.compile(r"/events/([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})")
+_STREAM_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+}
+
+
+class Bridge:
+    """All of one process: its readers, the shared reader and the watch over silent tasks."""
+
+    def __init__(self, settings: EventsSettings) -> None:
+        self._settings = settings
+        self._tokens = StreamTokens(settings.stream_token_secret)
+        self._connections: set[Connection] = set()
+        self._closing = False
+
+    @cached_property
+    def _source(self) -> Source:
+        return Source(self._settings.redis.url or "")
+
+    @cached_property
+    def _follower(self) -> Follower:
+        _call_on_exit(self.close)  # at the first request: by then the server has installed its own handlers
+        return Follower(self._source)
+
+    @cached_property
+    def _silence(self) -> SilenceWatch:
+        return SilenceWatch(self._source, self._follower, lease_seconds=self._settings.time.lease_seconds)
+
+    def close(self) -> None:
+        """End every connection, for its reader to come back elsewhere, and take no more."""
+        self._closing = True
+        for connection in self._connections:
+            connection.leave()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        try:
+            await self._route(request, receive, send)
+        except SluiceError as error:
+            await self._refusal(request, error)(scope, receive, send)
+
+    async def _route(self, request: Request, receive: Receive, send: Send) -> None:
+        path = request.scope["path"]
+        channel = _CHANNEL.fullmatch(path)
+        if channel is None and path != "/healthz":
+            raise NotFound
+        if request.method == "OPTIONS":
+            await Response(status_code=204, headers=self._cors(request))(request.scope, receive, send)
+        elif request.method not in {"GET", "HEAD"}:
+            raise MethodNotAllowed
+        elif channel is None:
+            await JSONResponse({"ok": True})(request.scope, receive, send)
+        else:
+            await self._events(request, channel[1], channel[2], receive, send)
+
+    async def _events(
+        self, request: Request, service_id: str, task_id: str, receive: Receive, send: Send
+    ) -> None:
+        user_id = self._tokens.check(_token(request), service_id, task_id)
+        after = resume_place(request)
+        if self._closing:
+            raise StoreUnavailable("This server is closing; come back.", retry_after_seconds=1)
+        ref = TaskRef(task_id, service_id, user_id)
+        connection = Connection(receive, send, self._settings.stream, Place(after or BEGINNING))
+        with self._joined(ref, connection) as channel:
+            await self._answer(request, connection, channel, after or BEGINNING, receive, send)
+
+    async def _answer(
+        self,
+        request: Request,
+        connection: Connection,
+        channel: Channel,
+        after: StreamId,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        extent = await read_extent(self._source, channel.key)
+        end = None
+        if extent.last is None:
+            record = await read_record(self._source, channel.ref)
+            if record is None:
+                raise NotFound
+            end = outcome(channel.ref, record)
+            seen = end is not None and after > (ended_ms(record), 0)
+        else:
+            seen = extent.was_seen_to_its_end(after)
+        headers = {**_STREAM_HEADERS, **self._cors(request)}
+        if seen:
+            await Response(status_code=204, headers=self._cors(request))(request.scope, receive, send)
+        elif request.method == "HEAD":
+            await Response(headers=headers)(request.scope, receive, send)
+        elif end is not None:
+            await connection.end_with(end, _raw(headers))
+        else:
+            self._follower.begin(channel, extent.last_id)
+            self._silence.start()
+            await connection.run(self._source, channel, extent, _raw(headers))
+
+    @contextmanager
+    def _joined(self, ref: TaskRef, connection: Connection) -> Iterator[Channel]:
+        channel = self._follower.join(ref, connection)
+        self._connections.add(connection)
+        try:
+            yield channel
+        finally:
+            self._connections.discard(connection)
+            self._follower.leave(channel, connection)
+
+    def _refusal(self, request: Request, error: SluiceError) -> Response:
+        body: dict[str, Any] = {"ok": False, "error": error.code, "message": str(error)}
+        headers = {"Cache-Control": "no-store", **self._cors(request)}
+        if isinstance(error, StoreUnavailable):
+            log.warning("refused: %s", error)
+            body["message"] = str(StoreUnavailable())
+        if error.retry_after_seconds is not None:
+            body["retryAfter"] = error.retry_after_seconds
+            headers["Retry-After"] = str(error.retry_after_seconds)
+        if isinstance(error, MethodNotAllowed):
+            headers["Allow"] = METHODS
+        return JSONResponse(body, error.status, headers)
+
+    def _cors(self, request: Request) -> dict[str, str]:
+        origin, allowed = request.headers.get("origin"), self._settings.allowed_origins
+        headers = {"Vary": "Origin"}
+        if origin and (origin in allowed or "*" in allowed):
+            headers |= {"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "Retry-After"}
+            if request.method == "OPTIONS":
+                headers |= {
+                    "Access-Control-Allow-Methods": METHODS,
+                    "Access-Control-Allow-Headers": "Authorization, Cache-Control, Last-Event-ID",
+                    "Access-Control-Max-Age": "600",
+                }
+        return headers
+
+
+def resume_place(request: Request) -> StreamId | None:
+    """Return after which event the reader goes on: `Last-Event-ID`, else `?after=`; None from the beginning.
+
+    Raises:
+        InvalidRequest: it is not a stream id.
+    """
+    header = request.headers.get("last-event-id")
+    text = header or request.query_params.get("after")
+    if not text:
+        return None
+    try:
+        return parse_id(text)
+    except ValueError:
+        raise InvalidRequest(
+            "must be a stream id, like 1700000000000-0", field="Last-Event-ID" if header else "after"
+        ) from None
+
+
+def _token(request: Request) -> str:
+    """Return the stream token: browsers' EventSource sends no headers, so it is in the query for them."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    token = request.query_params.get("token") or (bearer.strip() if scheme.lower() == "bearer" else "")
+    if not token:
+        raise AuthRequired("A stream token is required.")
+    return token
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def _call_on_exit(close: Callable[[], None]) -> None:
+    """Call `close` when the process is told to end, before the server waits for its connections to do so.
+
+    The Functions Framework's application passes no lifespan events on, and open streams would hold the
+    server until it is killed.
+    """
+    loop = asyncio.get_running_loop()
+
+    def chained(signal_number: signal.Signals, previous: Any) -> None:
+        def handle(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(close)
+            if callable(previous):
+                previous(number, frame)
+
+        signal.signal(signal_number, handle)
+
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            chained(signal_number, signal.getsignal(signal_number))
+        except ValueError:  # not in the main thread: whoever embeds us calls `close`
+            return
+
+
+class _AsgiResponse(Response):
+    """A response that an ASGI application makes."""
+
+    def __init__(self, app: Bridge) -> None:
+        super().__init__()
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+def events_handler() -> Callable[[Request], Awaitable[Response]]:
+    """Load the bridge's configuration and return the function that answers; a wrong one ends the process."""
+    try:
+        response = _AsgiResponse(Bridge(load_events()))
+    except ConfigError as error:
+        sys.exit(f"events does not start: {error}")
+
+    async def answer(_request: Request) -> Response:
+        return response
+
+    return answer

@@ -1,0 +1,161 @@
+"""Entries of a task's stream as the bridge handles them: parsed once, framed once, sent to many.
+
+An SSE frame is `id:` (the stream id, by which a reader resumes), `event:` (the type) and `data:` (the JSON
+as it is stored). What the bridge makes up itself (`stalled`) has no id, so that a reader's place stays
+where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.stream.events import TERMINAL, EventType, dumps
+
+log = logging.getLogger(__name__)
+StreamId = tuple[int, int]
+"""A stream id: ms and a sequence number; tuples compare as Redis compares ids."""
+
+BEGINNING: StreamId = (0, 0)
+MAX_MERGED_CHARACTERS = 65_536
+_ID = re.compile(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", re.ASCII)
+
+
+def parse_id(text: str) -> StreamId:
+    """Parse a stream id, with or without its sequence number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _ID.fullmatch(text)
+    if not match:
+        raise ValueError(f"{text!r} is not a stream id")
+    return int(match[1]), int(match[2] or 0)
+
+
+def format_id(id_: StreamId) -> str:
+    return f"{id_[0]}-{id_[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event, and the bytes that carry it to every reader."""
+
+    id: StreamId | None
+    type: str
+    event: Mapping[str, Any] = field(repr=False)
+    frame: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, event: Mapping[str, Any], id_: StreamId | None, text: str | None = None) -> Entry:
+        """Frame an event; `text` is its JSON when it is there already."""
+        if text is None or "\n" in text or "\r" in text:  # a line break would end the frame's field
+            text = dumps(event)
+        head = f"id: {format_id(id_)}\n" if id_ else ""
+        frame = f"{head}event: {event['type']}\ndata: {text}\n\n".encode(errors="replace")
+        return cls(id_, event["type"], event, frame)
+
+    @property
+    def terminal(self) -> bool:
+        return self.type in TERMINAL
+
+    @property
+    def is_text(self) -> bool:
+        return self.type == EventType.TOKEN_BATCH
+
+    @property
+    def end(self) -> int:
+        """Code points of the attempt's text up to and with this batch."""
+        return int(self.event["offset"]) + len(self.event["text"])
+
+
+def parse_entries(replies: Iterable[tuple[str, Sequence[str]]]) -> Iterator[Entry]:
+    """Parse what XRANGE or XREAD answered; what is no event is logged and left out."""
+    for id_text, fields in replies:
+        try:
+            text = dict(zip(fields[::2], fields[1::2], strict=True))["e"]
+            entry = Entry.of(json.loads(text), parse_id(id_text), text)
+            if entry.is_text:
+                _ = entry.end, entry.event["count"], entry.event["attempt"], entry.event["step"]
+            yield entry
+        except (KeyError, TypeError, ValueError):
+            log.warning("the entry %s is not an event", id_text)
+
+
+def merged(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Join batches of one attempt that follow each other: a long history arrives in few frames."""
+    run: list[Entry] = []
+    for entry in entries:
+        if run and not (
+            _joins(run[0], entry) and entry.end - run[0].event["offset"] <= MAX_MERGED_CHARACTERS
+        ):
+            yield _joined(run)
+            run = []
+        run.append(entry)
+    if run:
+        yield _joined(run)
+
+
+def _joins(first: Entry, entry: Entry) -> bool:
+    return (
+        first.is_text
+        and entry.is_text
+        and not (first.event.get("thinking") or entry.event.get("thinking"))
+        and first.event["attempt"] == entry.event["attempt"]
+        and first.event["step"] == entry.event["step"]
+    )
+
+
+def _joined(run: Sequence[Entry]) -> Entry:
+    if len(run) == 1:
+        return run[0]
+    event = {
+        **run[0].event,
+        "at": run[-1].event["at"],
+        "text": "".join(entry.event["text"] for entry in run),
+        "count": sum(entry.event["count"] for entry in run),
+    }
+    return Entry.of(event, run[-1].id)
+
+
+class PlaceLost(Exception):
+    """What comes next does not follow what the reader has."""
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a reader is: which entries are still to be sent to it, and whether its text is whole."""
+
+    last: StreamId = BEGINNING
+    lost: bool = False
+    """True when the text before is not known: batches are withheld until a `resync` or a new attempt."""
+    expected: int | None = None
+    """The offset at which the text must go on; None when any will do."""
+
+    def takes(self, entry: Entry) -> bool:
+        """Move on to `entry` and tell whether the reader gets it.
+
+        Raises:
+            PlaceLost: text is missing before it.
+        """
+        if entry.id is not None:
+            if entry.id <= self.last:
+                return False
+            if entry.is_text and not self.lost and self.expected not in {None, entry.event["offset"]}:
+                raise PlaceLost
+            self.last = entry.id
+        if entry.type == EventType.START:
+            self.lost, self.expected = False, 0
+        elif entry.type == EventType.RESYNC:
+            if not self.lost:
+                return False
+            self.lost, self.expected = False, len(entry.event["text"])
+        elif entry.is_text:
+            if self.lost:
+                return False
+            self.expected = entry.end
+        return True
