@@ -64,6 +64,11 @@ def wait_for(condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
     return value
 
 
+def plain_client(timeout_seconds: float) -> httpx.Client:
+    """Return a client for plain HTTP: reading the certificates of all the world would take longer than most tests."""
+    return httpx.Client(timeout=timeout_seconds, verify=False)
+
+
 # -- servers ---------------------------------------------------------------------------------------------------------
 
 
@@ -315,7 +320,7 @@ class World:
         self.model = ScriptedModel()
         self._open = ExitStack()
         self._lanes: dict[Lane, str] = {}
-        self.http = self._open.enter_context(httpx.Client(timeout=30))
+        self.http = self._open.enter_context(plain_client(30))
 
     def __enter__(self) -> Self:
         return self
@@ -332,7 +337,7 @@ class World:
     def application(self) -> Application:
         qstash_url = self._open.enter_context(self.qstash.serve())
         settings = load_actions({"QSTASH_URL": qstash_url, **self.environ})
-        impatient = httpx.Client(timeout=httpx.Timeout(1.0))
+        impatient = plain_client(1)
         application = Application(settings, qstash_client=self._open.enter_context(impatient))
         self._open.callback(application.store.close)
         return application
