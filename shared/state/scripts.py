@@ -7,26 +7,15 @@ transitions share is written once. A library is no script of its own.
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from shared.state.store import Script
+
+__all__ = ["LUA_FOLDER", "Script", "load_script"]
 
 LUA_FOLDER = Path(__file__).with_name("lua")
 _USES = re.compile(r"^-- uses:(.*)$", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A Lua script and the SHA-1 under which Redis remembers it."""
-
-    name: str
-    source: str = field(repr=False)
-    sha1: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-        object.__setattr__(self, "sha1", digest)
 
 
 @functools.cache

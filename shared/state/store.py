@@ -13,14 +13,15 @@ deadline is running.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 from shared.config import RedisSettings
 from shared.errors import ConfigError, SluiceError, StoreUnavailable
-from shared.state.scripts import Script
 
 Arg = str | int | float | bytes
 CONNECT_TIMEOUT_SECONDS = 2.0
@@ -34,6 +35,19 @@ _UNAVAILABLE = re.compile(
 
 class CommandRefused(SluiceError):
     """Redis refused the command; the text is Redis's own, without the general code `ERR`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script and the SHA-1 under which Redis remembers it."""
+
+    name: str
+    source: str = field(repr=False)
+    sha1: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "sha1", digest)
 
 
 class Store(Protocol):
