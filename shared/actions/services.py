@@ -7,6 +7,7 @@ task works on is kept in its record or read when it runs; a message never holds 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import uuid
@@ -27,7 +28,7 @@ from shared.actions.uploads import (
     image_of_data_url,
     locale_of,
 )
-from shared.errors import InvalidRequest, MatchRequired, NotFound, Refused, ResumeRequired
+from shared.errors import BlobUnavailable, InvalidRequest, MatchRequired, NotFound, Refused, ResumeRequired
 from shared.routing import (
     CREATE_SERVICE_IMAGE,
     CREATE_SERVICE_TEXT,
@@ -142,11 +143,16 @@ class Services:
                 task_id=task_id,
             )
         except Refused:
-            self._blobs.delete_prefix(blob)
+            self._forget(blob)
             raise
         if answer["taskId"] != task_id:
-            self._blobs.delete_prefix(blob)
+            self._forget(blob)
         return answer
+
+    def _forget(self, blob: str) -> None:
+        """Delete an image that no task needs; that the blob store is away now never hides the answer."""
+        with contextlib.suppress(BlobUnavailable):
+            self._blobs.delete_prefix(blob)
 
     def _of_service(self, call: Call, body: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         parsed = parse(ServiceBody, body)
