@@ -31,6 +31,7 @@ class ChatRequest:
     max_tokens: int
     temperature: float | None
     json_mode: bool
+    raw: dict[str, Any]
     messages: list[dict[str, Any]]
     system: str
     prompt: str
@@ -82,6 +83,7 @@ def read_request(body: bytes, models: tuple[str, ...]) -> ChatRequest:
         max_tokens=int(request.get("max_tokens") or 8192),
         temperature=request.get("temperature"),
         json_mode=(request.get("response_format") or {}).get("type") == "json_object",
+        raw=request,
         messages=messages,
         system="\n".join(_text(m) for m in messages if m.get("role") == "system"),
         prompt="\n\n".join(_text(m) for m in messages),

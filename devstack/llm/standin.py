@@ -32,15 +32,12 @@ class LlmStandIn:
     ) -> None:
         self._provider = Provider(Pace(first_token_ms, tokens_per_second))
         self._socket = listen(port)
+        self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+        """What a client takes for the provider's base URL."""
         self._server = _server(self._provider)
         self._thread = Thread(
             target=self._server.run, args=([self._socket],), name="llm-stand-in", daemon=True
         )
-
-    @property
-    def base_url(self) -> str:
-        """What a client takes for the provider's base URL."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
 
     @property
     def pace(self) -> Pace:

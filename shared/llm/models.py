@@ -68,7 +68,7 @@ def _has_content(value: Any) -> bool:
         return any(_has_content(inner) for _, inner in value)
     if isinstance(value, list):
         return any(_has_content(item) for item in value)
-    return bool(value.strip()) if isinstance(value, str) else value is not None
+    return bool(value.strip() if isinstance(value, str) else value)
 
 
 class Header(Part):

@@ -16,6 +16,10 @@ THINKING_SECONDS = 5.0
 """At most this often a user hears that the model is thinking."""
 
 
+class LimitIgnored(Exception):
+    """A provider talks on beyond its limit. Raised, since LangChain would drain what a step leaves."""
+
+
 @dataclass(slots=True)
 class Reader:
     """Reads the model's chunks over all calls of an attempt: text goes on, the rest is remembered."""
@@ -43,13 +47,14 @@ class Reader:
                 self._think()
             if isinstance(text := chunk.content, str) and text:
                 yield self._take(text)
-            if len(self.texts) > self.max_texts:
-                self.finish_reason = "length"  # a provider that does not keep the limit it was given
-                break
         if not counted:
             self.warnings.append("usage_missing")
 
     def _take(self, text: str) -> str:
+        if len(self.texts) >= self.max_texts:
+            self.finish_reason = "length"
+            self.warnings.append("usage_missing")
+            raise LimitIgnored
         if self.first_token_ms is None:
             self.first_token_ms = round((time.monotonic() - self.started) * 1000)
         self.texts.append(text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from shared.llm.answers import UnusableAnswer, parse_output, parse_score
 from shared.llm.failures import as_task_error
 from shared.llm.models import Output
 from shared.llm.prompts import TemplateCall, fill, load_prompt, load_repair
-from shared.llm.reader import Reader
+from shared.llm.reader import LimitIgnored, Reader
 from shared.llm.stop import StopSignal
 from shared.llm.templates import SPECS, Spec
 from shared.routing import Template
@@ -103,7 +103,7 @@ def _ask(chat: BaseChatModel, prompt: ChatPromptTemplate, values: dict[str, str]
 
     last: RunnableGenerator[AIMessage, str] = RunnableGenerator(reader.read)
     chain = prompt | chat | last
-    with closing(chain.stream(values)) as pieces:  # type: ignore[type-var]  # a generator, typed as an iterator
+    with suppress(LimitIgnored), closing(chain.stream(values)) as pieces:  # type: ignore[type-var]  # a generator
         for _ in pieces:
             pass
     if reader.finish_reason in _REFUSED:
