@@ -250,6 +250,30 @@ def test_a_lapsed_attempt_is_taken_over_by_the_next_delivery(store: Store) -> No
     assert bench.holders(MODEL) == [successor.holder]
 
 
+def test_a_lapsed_attempt_is_over_once_a_delivery_found_it_dead_though_no_slot_was_free(store: Store) -> None:
+    """Its stream is fenced by the backpressure event: renewing or finishing it would show half a text as whole."""
+    bench = Bench(store, ONE_SLOT)
+    job, other = bench.admit(), bench.admit()
+    dead = bench.run(job)
+    bench.lapse(dead)
+    blocker = bench.run(other)
+    assert bench.claim(job).status == "no_slot"
+    bench.release(blocker)
+    assert bench.tasks.renew(dead) is False
+    assert bench.finish(dead) == "superseded"
+    assert bench.run(job).number == 2
+
+
+def test_a_claimed_task_is_overdue_after_its_longest_run_and_the_rest_of_its_budget(store: Store) -> None:
+    """Long enough for a killed worker's message to come again, and not for ever."""
+    bench = Bench(store)
+    job = bench.admit()
+    store.command("HINCRBY", keys.task(job.ref.task_id), "waitingSince", -100_000)
+    epoch_ms = int(bench.run(job).epoch)
+    deadline_ms = float(store.command("ZSCORE", keys.OPEN_TASKS, job.ref.task_id))
+    assert abs(deadline_ms - (epoch_ms + 330_000 + 380_000 + 30_000)) < 10_000
+
+
 def test_the_last_lost_attempt_ends_the_task_and_gives_everything_back(store: Store) -> None:
     """D14."""
     bench = Bench(store, task_retries=1)

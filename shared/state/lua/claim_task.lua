@@ -34,7 +34,6 @@ if record.state == 'running' then
   end
   -- The attempt died with its lease: from then on the task has been waiting.
   record.waitingSince = int(lease > 0 and lease or now)
-  record.state = 'queued'
   if tonumber(record.attempt) > tonumber(record.retries) then
     end_failed(record, now, 'attempts_exhausted', 'Every attempt was lost; nothing was charged.', q.ttl)
     return cjson.encode({status = 'exhausted'})
