@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import threading
+from pathlib import Path
 
 from rich.console import Console
 
@@ -13,7 +14,7 @@ from devstack.interruption import exit_on_termination
 from devstack.page.server import PageServer
 from devstack.processes import StackError, free_ports
 from devstack.stack import Stack
-from scripts.bundle import BuildError
+from scripts.bundle import BUILD_FOLDER, BuildError
 
 EXAMPLE_USER = "dev"
 
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
                 allowed_origins=origins,
                 first_token_ms=options.first_token_ms,
                 tokens_per_second=options.tokens_per_second,
+                build_folder=options.build_folder,
             ) as stack,
             PageServer(stack, port) as page,
         ):
@@ -55,7 +57,7 @@ def describe(stack: Stack, page_url: str) -> str:
     return f"""
 page           {page_url}
 
-functions (their logs are in build/logs/)
+functions (their logs are in {stack.log_folder})
 {functions}
 Redis          {stack.redis_url}
 QStash         {stack.qstash.url}   token {stack.qstash.token}
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", choices=("tcp", "rest"), default="tcp", help="how functions reach Redis")
     parser.add_argument("--first-token-ms", type=float, default=400, help="how long the LLM stand-in thinks")
     parser.add_argument("--tokens-per-second", type=float, default=50, help="how fast it then talks")
+    parser.add_argument("--build-folder", type=Path, default=BUILD_FOLDER, help="where bundles and logs go")
     parser.add_argument(
         "--set",
         action="append",

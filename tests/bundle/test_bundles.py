@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ EVERY_VARIABLE = {
     **{f"{name.upper()}_URL": "http://127.0.0.1:1" for name in (*CATALOGUE, "deepseek_base", "glm_base")},
     "DEEPSEEK_API_KEY": SECRET,
     "GLM_API_KEY": SECRET,
-    "AUTH_JWT_SECRET": SECRET,
+    "AUTH_JWT_SECRET": SECRET + "auth",
     "STREAM_TOKEN_SECRET": SECRET,
     "BLOB_URL": "file:///tmp",
 }
@@ -64,7 +65,9 @@ def environment(name: str) -> dict[str, str]:
     return variables | {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
 
 
+@functools.cache
 def load(folder: Path) -> dict[str, list[str]]:
+    """Import a bundle in a process of its own and return what that loaded."""
     ran = subprocess.run(
         [sys.executable, "-c", LOAD, folder.name],
         cwd=folder,
