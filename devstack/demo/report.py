@@ -72,7 +72,7 @@ def print_report(report: Report, console: Console) -> None:
     console.print(_table("The proof", PROOF_HEADINGS, [_check_row(check) for check in report.checks]))
     verdict = "All of it held" if report.held else "NOT all of it held"
     style = "bold green" if report.held else "bold red"
-    console.print(f"{verdict}, in {report.seconds:.0f} s.", style=style, highlight=False)
+    console.print(f"{verdict}; the story took {report.seconds:.0f} s.", style=style, highlight=False)
 
 
 def write_markdown(report: Report, file: Path) -> None:
@@ -81,7 +81,7 @@ def write_markdown(report: Report, file: Path) -> None:
     verdict = "All of it held." if report.held else "**Not all of it held.**"
     parts = [
         "# Acceptance log of `make demo`",
-        f"{now:%Y-%m-%d %H:%M} UTC, {report.seconds:.0f} s. {verdict}",
+        f"{now:%Y-%m-%d %H:%M} UTC; the story took {report.seconds:.0f} s. {verdict}",
         "## What ran where",
         _markdown_table(HEADINGS, report.rows),
         "\n".join(f"- {note}" for note in report.notes),
