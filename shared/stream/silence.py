@@ -21,7 +21,7 @@ from shared.errors import StoreUnavailable
 from shared.routing import Model, Tier
 from shared.state import keys
 from shared.state.keys import TaskRef
-from shared.stream.entries import Entry
+from shared.stream.entries import BEGINNING, Entry, StreamId
 from shared.stream.events import Cancelled, Done, Error, Event, Stalled, encode
 from shared.stream.follower import Channel, Follower
 from shared.stream.replay import read_extent
@@ -56,17 +56,18 @@ async def read_record(source: Source, ref: TaskRef) -> Record | None:
     return record if theirs and "state" in record else None
 
 
-def outcome(ref: TaskRef, record: Record) -> Entry | None:
+def outcome(ref: TaskRef, record: Record, *, above: StreamId = BEGINNING) -> Entry | None:
     """Return the terminal event that a record tells of; None while its task is open.
 
-    Its id is just above the moment of the end: a reader that saw the stored event is past it or as good as.
+    Its id is just above the moment of the end, and above whatever its reader has had: a reader that saw the
+    stored event is past it or as good as.
     """
     event = _outcome_event(record)
     if event is None:
         return None
     ended_at = ended_ms(record)
     text = encode(event, task_id=ref.task_id, attempt=int(record.get("attempt", 0)), at_ms=ended_at)
-    return Entry.of(json.loads(text), (ended_at, 1), text)
+    return Entry.of(json.loads(text), max((ended_at, 1), (above[0], above[1] + 1)), text)
 
 
 def ended_ms(record: Record) -> int:
@@ -160,7 +161,7 @@ class SilenceWatch:
         record = await read_record(self._source, channel.ref)
         if record is None:
             _dismiss(channel)
-        elif end := outcome(channel.ref, record):
+        elif end := outcome(channel.ref, record, above=channel.cursor or BEGINNING):
             await self._tell_end(channel, end)
         else:
             await self._tell_stall(channel, record)
