@@ -311,7 +311,7 @@ def test_no_claim_and_no_header_field_raises_anything_but_a_signature_error(
 
 @given(
     payload=st.binary()
-    | st.just(b"[" * 100_000)
+    | st.just(b"[" * 5000)
     | st.just(b"1" * 5000)
     | JSON.map(lambda v: json.dumps(v).encode())
 )
