@@ -92,9 +92,10 @@ class FunctionProcess:
         self._signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
-        # A worker dies a moment after its server, and holds the listening socket until then: whoever starts the
-        # function again would take that socket for the new server's.
-        while self._listens():
+        # A worker dies a moment after its server, and holds the listening socket until then: whoever starts
+        # the function again would take that socket for the new server's.
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._listens() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
 
     def request_stop(self) -> None:
