@@ -9,6 +9,7 @@ from typing import Any
 
 from devstack.llm import reading, summarising
 from devstack.llm.advert import seen_advert
+from devstack.llm.customising import customise
 from devstack.llm.reading import Job
 from devstack.llm.requests import ChatRequest
 
@@ -31,7 +32,7 @@ def write_answer(chat: ChatRequest) -> str:
                 reading.read_job(material.get("job", "")),
             )
             detailed = reading.as_object(material.get("detailed", ""))
-            return _json(summarising.customise(resume, detailed, job, chat.locale))
+            return _json(customise(resume, detailed, job, chat.locale))
         case "job_match" | "interview_prep" as task:
             return _markdown(task, chat)
     return "你好，我是开发环境中的模型替身。" if chat.locale == "zh" else "Hello, I am the model's stand-in."

@@ -95,7 +95,10 @@ def _run(
         if spec.output is None:
             _ask(chat, _prompt(call), fill(call), reader)
             return _streamed(call.template, reader)
-        return _structured(call, spec.output, chat, reader).to_json()
+        output = _structured(call, spec.output, chat, reader)
+        if spec.check is not None:
+            spec.check(output, call.inputs, call.locale)
+        return output.to_json()
 
 
 def _ask(chat: BaseChatModel, prompt: ChatPromptTemplate, values: dict[str, str], reader: Reader) -> None:

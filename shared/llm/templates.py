@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
+from shared.llm.factcheck import check_customized
 from shared.llm.models import (
     DetailedResumeSummary,
     JobVisionSummary,
@@ -28,6 +30,8 @@ class Spec:
     max_tokens: int
     temperature: float
     takes_image: bool = False
+    check: Callable[[Output, Mapping[str, Any], str], None] | None = None
+    """Holds a valid output against the inputs it was made from, in the locale's words, and mends it."""
 
     @property
     def inputs(self) -> frozenset[str]:
@@ -44,7 +48,7 @@ SPECS: Mapping[Template, Spec] = MappingProxyType(
         Template.JOB_VISION_SUMMARY: Spec((), JobVisionSummary, 4_000, EXTRACTION, takes_image=True),
         Template.JOB_MATCH: Spec(("job", "resume", "detailed"), None, 15_000, ADVICE),
         Template.RESUME_CUSTOMIZE: Spec(
-            ("resume", "detailed", "job", "match"), ResumeCustomize, 15_000, ADVICE
+            ("resume", "detailed", "job", "match"), ResumeCustomize, 15_000, ADVICE, check=check_customized
         ),
         Template.INTERVIEW_PREP: Spec(
             ("job", "match", "customized", "resume", "detailed"), None, 8_000, ADVICE
