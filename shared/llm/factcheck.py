@@ -1,7 +1,7 @@
 """Holds a customised résumé against the candidate's own material, whatever the model says of it.
 
-A model that wishes to please adds the skill that the job asks for, or "corrects" a telephone number. So identity
-is copied, not believed, and a skill that the material does not show is put before the user.
+A model that wishes to please adds the skill that the job asks for, or "corrects" a telephone number. So
+identity is copied, not believed, and a skill that the material does not show is put before the user.
 """
 
 from __future__ import annotations
