@@ -1,16 +1,19 @@
-"""What a step works on: from the task's record, the user's résumés, the service and the blob store."""
+"""What a step works on, and what it leaves: gathered from records and blobs, kept in records and events."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from shared.errors import NotFound, PermanentTaskError
+from shared.llm.runner import Outcome
 from shared.routing import Template
 from shared.state.blobs import BlobStore
-from shared.state.records import read_materials
+from shared.state.records import keeps, read_materials
 from shared.state.store import Store
-from shared.state.tasks import Attempt
+from shared.state.tasks import Attempt, Finished
+from shared.stream.events import Done, StepResult, encode
 
 
 def gather(template: Template, attempt: Attempt, store: Store, blobs: BlobStore | None) -> Mapping[str, Any]:
@@ -39,6 +42,41 @@ def gather(template: Template, attempt: Attempt, store: Store, blobs: BlobStore 
     if template is Template.INTERVIEW_PREP:
         common["customized"] = service.get("customized")
     return common
+
+
+def result_of(template: Template, attempt: Attempt, outcome: Outcome, latency_ms: int) -> Finished:
+    """Return what an attempt leaves: its event, its result, and what is kept of it beyond the task."""
+    keep = keeps(template, attempt.ref)
+    event = _last_event(template, attempt, outcome, latency_ms)
+    return Finished(
+        event=encode(event, task_id=attempt.ref.task_id, attempt=attempt.number),
+        result=outcome.result,
+        usage=outcome.usage,
+        keep_key=keep.key,
+        keep_field=keep.field,
+        keep=_kept(keep.field, outcome.result),
+    )
+
+
+def _last_event(template: Template, attempt: Attempt, outcome: Outcome, latency_ms: int) -> Done | StepResult:
+    if not attempt.is_last_step:
+        return StepResult(step=attempt.step, template_id=template, data=outcome.result)
+    return Done(
+        result=outcome.result,
+        usage=outcome.usage,
+        latency_ms=latency_ms,
+        text_length=len(outcome.result["text"]) if template.streams else 0,
+    )
+
+
+def _kept(field_name: str, result: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the fields of a résumé's or a service's record that a result fills."""
+    kept: dict[str, Any] = {field_name: result}
+    if "score" in result:
+        kept["score"] = result["score"]
+    if result.get("jobTitle"):
+        kept["title"] = result["jobTitle"]
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in kept.items()}
 
 
 def _image(attempt: Attempt, blobs: BlobStore | None) -> Mapping[str, Any]:

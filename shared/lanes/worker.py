@@ -38,16 +38,15 @@ from shared.errors import (
 )
 from shared.lanes.guards import check_delivery
 from shared.lanes.keeper import Keeper
-from shared.lanes.materials import gather
+from shared.lanes.materials import gather, result_of
 from shared.llm.runner import Outcome, StopSignal, TemplateCall, run_template
 from shared.messages import TaskMessage
-from shared.routing import Lane, Template
+from shared.routing import Lane
 from shared.state.blobs import BlobStore
 from shared.state.keys import TaskRef, events
-from shared.state.records import keeps
 from shared.state.store import Store, open_store
-from shared.state.tasks import Attempt, Claim, Finished, Step, Tasks
-from shared.stream.events import Done, StepResult, Thinking, encode
+from shared.state.tasks import Attempt, Claim, Step, Tasks
+from shared.stream.events import Thinking
 from shared.stream.publisher import AttemptWriter
 
 log = logging.getLogger(__name__)
@@ -181,7 +180,7 @@ class Worker:
             outcome = self._call_model(self._template_call(message, attempt), attempt, stop, writer)
             writer.drain()
             latency_ms = round((time.monotonic() - started) * 1000)
-            status = self.tasks.finish(attempt, _finished(message.template_id, attempt, outcome, latency_ms))
+            status = self.tasks.finish(attempt, result_of(message.template_id, attempt, outcome, latency_ms))
         return Answer(HTTPStatus.OK, {"status": "done" if status == "step_done" else status})
 
     def _writer(self, attempt: Attempt) -> AttemptWriter:
@@ -237,41 +236,6 @@ class Worker:
         if status == "exhausted":
             return Answer(NON_RETRYABLE, {"status": "failed", "error": error.code})
         return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "retrying", "error": error.code}, after)
-
-
-def _finished(template: Template, attempt: Attempt, outcome: Outcome, latency_ms: int) -> Finished:
-    """Return what an attempt leaves: its event, its result, and what is kept of it beyond the task."""
-    keep = keeps(template, attempt.ref)
-    event = _last_event(template, attempt, outcome, latency_ms)
-    return Finished(
-        event=encode(event, task_id=attempt.ref.task_id, attempt=attempt.number),
-        result=outcome.result,
-        usage=outcome.usage,
-        keep_key=keep.key,
-        keep_field=keep.field,
-        keep=_kept(keep.field, outcome.result),
-    )
-
-
-def _last_event(template: Template, attempt: Attempt, outcome: Outcome, latency_ms: int) -> Done | StepResult:
-    if not attempt.is_last_step:
-        return StepResult(step=attempt.step, template_id=template, data=outcome.result)
-    return Done(
-        result=outcome.result,
-        usage=outcome.usage,
-        latency_ms=latency_ms,
-        text_length=len(outcome.result["text"]) if template.streams else 0,
-    )
-
-
-def _kept(field_name: str, result: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return the fields of a résumé's or a service's record that a result fills."""
-    kept = {field_name: result}
-    if "score" in result:
-        kept["score"] = result["score"]
-    if result.get("jobTitle"):
-        kept["title"] = result["jobTitle"]
-    return {name: json.dumps(value, ensure_ascii=False) for name, value in kept.items()}
 
 
 def lane_handler(lane: Lane) -> Callable[[Request], Response]:

@@ -10,17 +10,8 @@ from shared.actions.producer import Producer
 from shared.config import load_actions
 from shared.routing import Lane
 from shared.state import keys
-from tests.integration.http.kit import (
-    ACTIONS_URL,
-    JOB,
-    RESUME,
-    Fault,
-    Published,
-    World,
-    data_url,
-    lane_url,
-    wait_for,
-)
+from tests.integration.http.kit import ACTIONS_URL, JOB, RESUME, World, data_url, lane_url
+from tests.integration.http.stand_ins import Fault, Published, wait_for
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

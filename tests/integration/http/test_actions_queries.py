@@ -7,7 +7,8 @@ import json
 from shared.errors import PermanentTaskError
 from shared.routing import Template
 from shared.state import keys
-from tests.integration.http.kit import JOB, MATCH_TEXT, RESULTS, RESUME, Fault, World, data_url, failing
+from tests.integration.http.kit import JOB, RESUME, World, data_url
+from tests.integration.http.stand_ins import MATCH_TEXT, RESULTS, Fault, failing
 
 
 def test_a_queued_tasks_state_has_exactly_these_fields(world: World) -> None:

@@ -10,18 +10,8 @@ import pytest
 from devstack.valkey import free_port
 from shared.errors import RetryableTaskError
 from shared.state import keys
-from tests.integration.http.kit import (
-    ACTIONS_URL,
-    JOB,
-    Fault,
-    Published,
-    World,
-    callback_body,
-    changed,
-    data_url,
-    failing,
-    sign,
-)
+from tests.integration.http.kit import ACTIONS_URL, JOB, World, callback_body, changed, data_url, sign
+from tests.integration.http.stand_ins import Fault, Published, failing
 
 NAMES = ["step", "failure", "sweep"]
 
@@ -110,6 +100,16 @@ def test_a_step_that_is_not_done_has_no_next(world: World) -> None:
     world.claim(vision)
     assert world.report("step", vision).json()["status"] == "nothing_to_do"
     assert world.qstash.requests == requests
+
+
+def test_a_step_callback_does_not_hurry_the_message_that_its_own_step_waits_for(world: World) -> None:
+    """D12: the new message after a failure comes after its delay, and from the failure callback."""
+    world.with_resume()
+    _, vision = world.start("create-service", {"jobImage": data_url()})
+    world.qstash.faults.append(Fault(400))
+    assert world.report("failure", vision, status=429).status_code == 503
+    assert world.report("step", vision, status=429).json()["status"] == "nothing_to_do"
+    assert world.qstash.published[-1] is vision
 
 
 def test_a_step_callback_that_comes_after_the_end_has_nothing_to_do(world: World) -> None:

@@ -12,16 +12,8 @@ import pytest
 
 from shared.messages import MAX_MESSAGE_BYTES
 from shared.routing import Lane, Template, serves
-from tests.integration.http.kit import (
-    ACTIONS_URL,
-    Published,
-    World,
-    changed,
-    lane_url,
-    post_raw,
-    run_function,
-    sign,
-)
+from tests.integration.http.kit import ACTIONS_URL, World, changed, lane_url, sign
+from tests.integration.http.stand_ins import Published, post_raw, run_function
 
 STREAM_PATH = "/paid/stream/job_match"
 REFUSED_TARGETS = {

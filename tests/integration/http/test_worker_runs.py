@@ -14,19 +14,8 @@ from shared.errors import PermanentTaskError, RetryableTaskError
 from shared.llm.runner import Outcome
 from shared.routing import Model, Template
 from shared.state import keys
-from tests.integration.http.kit import (
-    JOB,
-    MATCH_TEXT,
-    PNG,
-    RESULTS,
-    RESUME,
-    Running,
-    World,
-    data_url,
-    failing,
-    succeed,
-    wait_for,
-)
+from tests.integration.http.kit import JOB, PNG, RESUME, World, data_url
+from tests.integration.http.stand_ins import MATCH_TEXT, RESULTS, Running, failing, succeed, wait_for
 
 
 def assert_all_given_back(world: World) -> None:
