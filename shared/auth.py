@@ -70,7 +70,8 @@ class UserTokens:
             issuer=self._settings.issuer,
             audience=self._settings.audience,
             leeway=LEEWAY_SECONDS,
-            options={"require": ["sub"]},
+            # An issuer may name an audience in every token; it matters when one has been configured.
+            options={"require": ["sub"], "verify_aud": self._settings.audience is not None},
         )
 
     def _published_key(self, header: Mapping[str, Any]) -> PyJWK:

@@ -13,7 +13,9 @@ import datetime as dt
 import json
 import logging
 import math
+import os
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -39,7 +41,7 @@ from shared.errors import (
 from shared.lanes.guards import check_delivery
 from shared.lanes.keeper import Keeper
 from shared.lanes.materials import gather, result_of
-from shared.llm.runner import Outcome, StopSignal, TemplateCall, run_template
+from shared.llm.runner import Outcome, StopSignal, TemplateCall, run_template, warm
 from shared.messages import TaskMessage
 from shared.routing import Lane
 from shared.state.blobs import BlobStore
@@ -244,4 +246,7 @@ def lane_handler(lane: Lane) -> Callable[[Request], Response]:
         settings = load_lane(lane)
     except ConfigError as error:
         sys.exit(f"{lane} does not start: {error}")
+    os.register_at_fork(
+        after_in_child=lambda: threading.Thread(target=warm, name="warm", daemon=True).start()
+    )
     return Worker(settings).answer

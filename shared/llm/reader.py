@@ -69,4 +69,5 @@ class Reader:
 
     @property
     def text(self) -> str:
-        return "".join(self.texts)
+        """The answer so far; characters that the provider cut in two between chunks are whole again."""
+        return "".join(self.texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -12,6 +12,7 @@ import base64
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from shared.config import ProviderSettings
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
     from langchain_core.prompts import ChatPromptTemplate
 
-__all__ = ["Outcome", "StopSignal", "TemplateCall", "run_template"]
+__all__ = ["Outcome", "StopSignal", "TemplateCall", "run_template", "warm"]
 
 _REFUSED = frozenset({"content_filter", "sensitive"})
 _BROKEN = frozenset({"insufficient_system_resource", "network_error"})
@@ -76,6 +77,16 @@ def run_template(
         raise known from error
     stop.raise_if_stopped()
     return Outcome(result, reader.usage.to_json(call.model), reader.first_token_ms, tuple(reader.warnings))
+
+
+def warm() -> None:
+    """Import what the first call needs: a second or more that its user does not have to wait for.
+
+    For a thread of a process that serves already. At a function's import it would hold up the start, and a
+    thread started there would not survive the web server's fork, while the import locks it holds would.
+    """
+    for module in ("langchain_core.prompts", "langchain_core.runnables", "langsmith", "shared.llm.chat"):
+        import_module(module)
 
 
 def _run(

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -32,6 +34,7 @@ MAX_BUFFERED_BYTES = 1_000_000
 SEND_TIMEOUT_SECONDS = 30.0
 RETRY_MS = (200, 2_000)
 OPENED = b": open\n\n"  # so that proxies pass the headers on at once
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 HEARTBEAT = b": hb\n\n"
 
 
@@ -162,6 +165,10 @@ class Connection:
         self._changed.set()
         transport = getattr(getattr(self._receive, "__self__", None), "transport", None)
         if isinstance(transport, asyncio.Transport):
+            # Reset, or the kernel would keep what the reader has not taken for as long as it stays connected.
+            transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+            )
             transport.abort()
 
 

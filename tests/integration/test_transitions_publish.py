@@ -228,3 +228,13 @@ def test_a_publish_that_failed_says_so_when_its_task_is_done_already(store: Stor
     bench.finish(bench.run(job))
     assert bench.fail_unpublished(job) == "done"
     assert bench.balance() == 6
+
+
+def test_a_publish_that_failed_never_ends_a_task_that_another_request_has_published(store: Store) -> None:
+    """D21: the first request and its repetition publish at once; one of them failing is nobody's loss."""
+    bench = Bench(store)
+    job = bench.admit()
+    bench.publish(job)
+    state = bench.tasks.fail_unpublished(job.ref, code="publish_failed", message="", idempotency_key=None)
+    assert state == "queued"
+    assert bench.record(job)["state"] == "queued"

@@ -4,7 +4,8 @@
 --
 -- KEYS  as lib_task says; 9 the idempotency key to free, so that the user's next try is a new task
 -- ARGV  1 JSON: epoch (may be empty), holder, code, message, ttl {maxlen, streamMs, taskMs}
--- returns the state: failed | superseded (another attempt runs) | done | cancelled | unknown
+-- returns the state: failed | superseded (another attempt runs) | done | cancelled | unknown; queued or running when
+--         `actions` meant to end a task that has been published after all
 
 local q = cjson.decode(ARGV[1])
 local record = read_record(unpack(END_FIELDS))
@@ -12,6 +13,8 @@ if q.holder ~= '' then redis.call('ZREM', KEYS[7], q.holder) end
 if not record.state then return 'unknown' end
 if ENDED[record.state] then return record.state end
 if q.epoch ~= '' and record.epoch ~= q.epoch then return 'superseded' end
+-- A repeated request has published it meanwhile: the failure of the first is nobody's loss.
+if q.epoch == '' and record.published == '1' then return record.state end
 end_failed(record, now_ms(), q.code, q.message, q.ttl)
 free_idempotency_key(record.taskId)
 return 'failed'
