@@ -65,27 +65,21 @@ class Attempts:
         return answer
 
     def _settle(self, message: Message, answer: Answer) -> Outcome:
+        now_ms = self._clock.now_ms()
         if answer.delivered:
-            self._record(message, LogState.DELIVERED, answer)
+            self._record(message, LogState.DELIVERED, answer, now_ms)
             return Outcome(answer)
         if answer.non_retryable or message.retried >= message.instructions.retries:
-            self._record(message, LogState.FAILED, answer)
-            return Outcome(answer, dlq_id=self.dead_letters.bury(message, answer, self._clock.now_ms()))
-        return self._settle_retry(message, answer)
-
-    def _settle_retry(self, message: Message, answer: Answer) -> Outcome:
-        now_ms, expression = self._clock.now_ms(), message.instructions.retry_delay
+            self._record(message, LogState.FAILED, answer, now_ms)
+            return Outcome(answer, dlq_id=self.dead_letters.bury(message, answer, now_ms))
+        expression = message.instructions.retry_delay
         delay_seconds = next_delay_seconds(answer.headers, expression, message.retried, now_ms / 1000)
         next_ms = now_ms + round(self._clock.scaled(delay_seconds) * 1000)
-        self._record(message, LogState.RETRY, answer, next_ms)
+        self._record(message, LogState.RETRY, answer, now_ms, next_ms)
         return Outcome(answer, delay_seconds)
 
-    def _record(self, message: Message, state: LogState, answer: Answer, next_ms: int | None = None) -> None:
-        self._journal.record(
-            message,
-            state,
-            self._clock.now_ms(),
-            responseStatus=answer.status,
-            error=answer.error,
-            nextDeliveryTime=next_ms,
-        )
+    def _record(
+        self, message: Message, state: LogState, answer: Answer, now_ms: int, next_ms: int | None = None
+    ) -> None:
+        facts = {"responseStatus": answer.status, "error": answer.error, "nextDeliveryTime": next_ms}
+        self._journal.record(message, state, now_ms, **facts)

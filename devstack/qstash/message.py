@@ -30,7 +30,7 @@ class Message:
 
     @property
     def spoilable(self) -> bool:
-        """False for a schedule's messages: one that happens to fire must not use up a fault meant for others."""
+        """False for a schedule's messages: whichever fires must not use up a fault meant for others."""
         return self.schedule_id is None
 
     def as_json(self) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 
 import pytest
@@ -10,7 +11,7 @@ from devstack.qstash.backoff import default_backoff_seconds, next_delay_seconds
 from devstack.qstash.clock import Clock
 from devstack.qstash.cron import parse_cron
 from devstack.qstash.durations import parse_duration_seconds, parse_reset_seconds
-from devstack.qstash.flow import FlowControl, parse_flow_control
+from devstack.qstash.flow import FlowControl, FlowGate, parse_flow_control
 from devstack.qstash.instructions import Instructions, parse_instructions
 from devstack.qstash.publishing import destination_url
 from devstack.qstash.retry_delay import LONGEST_MS, evaluate_ms
@@ -134,6 +135,30 @@ def test_a_flow_control_is_a_parallelism_a_rate_or_both() -> None:
 def test_any_other_flow_control_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match=r"Flow-Control|period"):
         parse_flow_control("k", value)
+
+
+def test_a_message_cancelled_at_the_moment_it_is_let_in_gives_its_place_back() -> None:
+    async def story() -> FlowGate:
+        gate = FlowGate("k", Clock(1))
+        gate.paused = True
+
+        async def pass_through() -> None:
+            async with gate.place():
+                raise AssertionError("it was cancelled before")
+
+        async def let_in_and_cancel() -> None:
+            gate.paused = False
+            gate.admit()
+            assert gate.in_flight == 1
+            passing.cancel()
+
+        passing = asyncio.create_task(pass_through())
+        await asyncio.gather(passing, let_in_and_cancel(), return_exceptions=True)
+        assert passing.cancelled()
+        return gate
+
+    gate = asyncio.run(story())
+    assert (gate.in_flight, gate.waiting) == (0, 0)
 
 
 def test_headers_that_are_not_instructions_stay_behind_unless_forwarded() -> None:

@@ -142,6 +142,17 @@ def test_a_schedule_is_replaced_paused_and_resumed_by_its_id(sdk: QStash, http: 
         sdk.schedule.delete("other")
 
 
+def test_a_paused_schedule_publishes_nothing(sdk: QStash, destination: Recorder) -> None:
+    """Beside it another with the same cron tells that its minutes have come."""
+    for name in ("paused", "running"):
+        sdk.schedule.create(
+            destination=f"{destination.url}/{name}", cron="* * * * *", schedule_id=name, body="b"
+        )
+    sdk.schedule.pause("paused")
+    seen = [delivery.target for delivery in destination.wait_for(4)]
+    assert seen[-2:] == ["/running", "/running"]
+
+
 @pytest.mark.parametrize(
     ("destination_url", "cron"), [("http://h/", "every day"), ("http://h/", ""), ("h", "* * * * *")]
 )
