@@ -175,7 +175,7 @@ class QStashStandIn:
 
 
 def _listen(port: int) -> socket.socket:
-    # The protocol must be named: only then does asyncio set TCP_NODELAY, and without it each answer, written as
+    # The protocol must be named: only then does asyncio set TCP_NODELAY. Without it each answer, written as
     # head and body, waits 40 ms for the client's delayed acknowledgement.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
