@@ -127,6 +127,15 @@ def test_a_requeue_of_a_lapsed_attempt_does_not_wait_for_it(store: Store) -> Non
     assert (bench.requeue(job).status, bench.claim(job).status) == ("publish", "claimed")
 
 
+def test_a_requeue_does_not_take_the_time_that_a_lapsed_attempt_ran_for_waiting(store: Store) -> None:
+    bench = Bench(store)
+    job = bench.admit()
+    attempt = bench.run(job)
+    bench.wait_long(job)
+    bench.lapse(attempt)
+    assert bench.requeue(job).status == "publish"
+
+
 def test_a_requeue_uses_up_no_attempt(store: Store) -> None:
     """D12, D14: QStash's deliveries are not the task's attempts."""
     bench = Bench(store, task_retries=0)

@@ -234,6 +234,10 @@ def _contents(store: Store, name: str) -> Any:
     if kind == "hash":
         flat = store.command("HGETALL", name)
         return dict(zip(flat[::2], flat[1::2], strict=True))
-    reads: dict[str, tuple[str | int, ...]] = {"stream": ("XRANGE", "-", "+"), "list": ("LRANGE", 0, -1), "string": ("GET",)}
+    reads: dict[str, tuple[str | int, ...]] = {
+        "stream": ("XRANGE", "-", "+"),
+        "list": ("LRANGE", 0, -1),
+        "string": ("GET",),
+    }
     verb, *rest = reads[kind]
     return store.command(str(verb), name, *rest)

@@ -114,11 +114,10 @@ local function end_task(record, state, now, event, fields, ttl)
   add_event(next_id(now), event, ttl.maxlen)
   redis.call('PEXPIRE', KEYS[2], int(ttl.streamMs))
   redis.call('PEXPIRE', KEYS[1], int(ttl.taskMs))
-  return refunded
 end
 
 local function end_failed(record, now, code, message, ttl)
-  return end_task(record, 'failed', now, {type = 'error', code = code, message = message},
+  end_task(record, 'failed', now, {type = 'error', code = code, message = message},
     {'errorCode', code, 'errorMessage', message}, ttl)
 end
 
