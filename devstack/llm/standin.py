@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
 
+from devstack.listening import listen
 from devstack.llm.app import Provider
 from devstack.llm.faults import Fault, FaultKind
 from devstack.llm.gauges import Gauges
@@ -82,11 +82,6 @@ def serve(port: int, pace: Pace) -> None:
     with listen(port) as sock:
         print(f"LLM stand-in: http://127.0.0.1:{sock.getsockname()[1]}/v1", flush=True)
         _server(Provider(pace)).run([sock])
-
-
-def listen(port: int) -> socket.socket:
-    """Open the listening socket before the server starts: clients that come early wait in its backlog."""
-    return socket.create_server(("127.0.0.1", port), backlog=1024)
 
 
 def _server(provider: Provider) -> uvicorn.Server:

@@ -6,7 +6,6 @@ It hands a token to whoever asks, so it exists for the dev stack only and listen
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from devstack.demo.material import draw, sample
+from devstack.listening import listen
 from devstack.processes import START_SECONDS, StackError
 from devstack.stack import Stack
 from shared.routing import Action
@@ -75,7 +75,7 @@ class PageServer:
     def __init__(self, stack: Stack, port: int) -> None:
         self.port = port
         config = uvicorn.Config(
-            application(stack), log_level="error", access_log=False, timeout_graceful_shutdown=1
+            application(stack), log_level="critical", access_log=False, timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
@@ -85,7 +85,7 @@ class PageServer:
         return f"http://127.0.0.1:{self.port}{PAGE_PATH}"
 
     def __enter__(self) -> Self:
-        self._socket = socket.create_server(("127.0.0.1", self.port))
+        self._socket = listen(self.port)
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS
         while not self._server.started:

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import uvicorn
 
+from devstack.listening import listen
 from devstack.qstash.administration import DevCalls
 from devstack.qstash.application import Application
 from devstack.qstash.broker import Broker
@@ -90,7 +91,7 @@ class QStashStandIn:
         return self._keyring.keys
 
     def __enter__(self) -> Self:
-        self._socket = _listen(self._port)
+        self._socket = listen(self._port)
         self._thread = threading.Thread(target=self._run, name="qstash-stand-in", daemon=True)
         self._thread.start()
         if not self._ready.wait(START_DEADLINE_SECONDS) or self._failure is not None:
@@ -172,16 +173,6 @@ class QStashStandIn:
     def _stop(self) -> None:
         self._application.stopping.set()
         self._server.should_exit = True
-
-
-def _listen(port: int) -> socket.socket:
-    # The protocol must be named: only then does asyncio set TCP_NODELAY. Without it each answer, written as
-    # head and body, waits 40 ms for the client's delayed acknowledgement.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(512)
-    return listener
 
 
 def _server_config(application: Application) -> uvicorn.Config:
