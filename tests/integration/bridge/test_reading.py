@@ -109,15 +109,15 @@ def test_readers_that_join_while_events_are_stored_miss_none_and_see_none_twice(
         results.append(frames)
         client.http.close()
 
-    readers = [threading.Thread(target=read_in_two_connections, args=(2 + i % 4,)) for i in range(24)]
+    readers = [threading.Thread(target=read_in_two_connections, args=(2 + i % 9,)) for i in range(24)]
     said = ""
-    for i in range(600):
+    for i in range(
+        2400
+    ):  # one write after the other, so that some fall between a reader's history and its live events
         said += f"{i} "
-        work.writer(attempt).token(f"{i} ")
-        if i % 25 == 0:
-            readers[i // 25].start()
-            threading.Event().wait(0.002)
-    work.writer(attempt).drain()
+        work.say(attempt, f"{i} ")
+        if i % 100 == 0:
+            readers[i // 100].start()
     work.finish(attempt, said)
     for thread in readers:
         thread.join(30)
