@@ -76,6 +76,32 @@ def test_a_finished_step_gives_its_place_back_and_queues_the_next(store: Store) 
     assert (bench.last(job)["step"], bench.last(job)["queueId"]) == (1, "paid_stream")
 
 
+def test_a_next_step_is_due_to_be_published_soon(store: Store) -> None:
+    """D17: whoever was to publish it may die."""
+    bench = Bench(store)
+    job = bench.admit(plan=CREATE_SERVICE_IMAGE)
+    bench.publish(job)
+    bench.finish(bench.run(job))
+    assert bench.deadline_ms(job) == int(bench.record(job)["waitingSince"]) + 30_000
+
+
+def test_each_step_counts_for_the_rate_of_its_own_lane(store: Store) -> None:
+    bench = Bench(store)
+    job = bench.admit(plan=CREATE_SERVICE_IMAGE)
+    bench.finish(bench.run(job))
+    measured = store.command("HMGET", keys.QUEUE_RATES, "paid_vision:ms", "paid_stream:ms")
+    assert [ms is not None for ms in measured] == [True, False]
+
+
+def test_a_next_step_is_told_when_its_turn_comes(store: Store) -> None:
+    bench = Bench(store)
+    ahead, job = bench.admit(), bench.admit(plan=CREATE_SERVICE_IMAGE)
+    store.command("ZADD", keys.queue(Lane.PAID_STREAM), 1, f"{ahead.ref.task_id}:0")
+    store.command("HSET", keys.QUEUE_RATES, "paid_stream:ms", 10_000)
+    bench.finish(bench.run(job))
+    assert (bench.last(job)["position"], bench.last(job)["etaSeconds"]) == (1, 20)
+
+
 def test_two_steps_cost_once_and_end_in_one_done(store: Store) -> None:
     """D15."""
     bench = Bench(store)
@@ -118,6 +144,17 @@ def test_a_released_attempt_keeps_its_place_and_its_debit(store: Store) -> None:
         "retryAfter": 2,
         "attempt": 1,
     }
+
+
+def test_a_released_task_is_overdue_at_the_end_of_what_is_left_of_its_budget(store: Store) -> None:
+    bench = Bench(store)
+    job = bench.admit()
+    store.command("HINCRBY", keys.task(job.ref.task_id), "waitingSince", -100_000)
+    bench.release(bench.run(job))
+    record = bench.record(job)
+    left_ms = 480_000 - int(record["waitedMs"])
+    assert left_ms <= 380_000
+    assert bench.deadline_ms(job) == int(record["waitingSince"]) + left_ms + 30_000
 
 
 def test_the_last_attempt_ends_the_task_refunded(store: Store) -> None:

@@ -7,14 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.routing import CREATE_SERVICE_IMAGE, Lane
-from shared.state import keys
+from shared.routing import CREATE_SERVICE_IMAGE, CREATE_SERVICE_TEXT, Lane
 from shared.state.store import Store
-from tests.integration.transitions_kit import Bench, Job
-
-
-def _deadline_ms(bench: Bench, job: Job) -> float:
-    return float(bench.store.command("ZSCORE", keys.OPEN_TASKS, job.ref.task_id))
+from tests.integration.transitions_kit import Bench
 
 
 def test_a_step_has_one_number_until_it_is_confirmed_and_none_after(store: Store) -> None:
@@ -54,19 +49,38 @@ def test_a_confirmed_publish_gives_the_task_its_whole_waiting_budget(store: Stor
     bench = Bench(store)
     job = bench.admit()
     created_ms = float(bench.record(job)["createdAt"])
-    assert _deadline_ms(bench, job) == created_ms + 30_000
+    assert bench.deadline_ms(job) == created_ms + 30_000
     bench.publish(job)
-    assert _deadline_ms(bench, job) == created_ms + 480_000 + 30_000
+    assert bench.deadline_ms(job) == created_ms + 480_000 + 30_000
 
 
 def test_a_late_confirmation_changes_no_deadline_of_a_running_attempt(store: Store) -> None:
     bench = Bench(store)
     job = bench.admit()
     bench.run(job)
-    before = _deadline_ms(bench, job)
+    before = bench.deadline_ms(job)
     bench.tasks.confirm_publish(job.ref, 0, 1)
-    assert _deadline_ms(bench, job) == before
+    assert bench.deadline_ms(job) == before
     assert bench.record(job)["published"] == "1"
+
+
+@pytest.mark.parametrize("late", ["ended", "next_step", "requeued", "unknown"])
+def test_a_confirmation_that_comes_too_late_changes_nothing(store: Store, late: str) -> None:
+    """Else a step whose message was never published would look as if it had been."""
+    bench = Bench(store)
+    job = bench.admit(plan=CREATE_SERVICE_IMAGE if late == "next_step" else CREATE_SERVICE_TEXT)
+    if late == "next_step":
+        bench.finish(bench.run(job))
+        bench.tasks.begin_publish(job.ref, 1)
+    elif late == "requeued":
+        bench.requeue(job)
+    else:
+        bench.cancel(job)
+    if late == "unknown":
+        store.command("FLUSHALL")
+    before = bench.dump()
+    bench.tasks.confirm_publish(job.ref, 0, 1)
+    assert bench.dump() == before
 
 
 def test_a_message_that_was_given_up_on_leads_to_a_new_one_with_its_own_number(store: Store) -> None:
@@ -206,7 +220,7 @@ def test_a_requeue_whose_publisher_dies_is_due_again_soon(store: Store) -> None:
     bench.publish(job)
     now_ms = bench.now_ms()
     bench.requeue(job)
-    assert now_ms + 31_000 <= _deadline_ms(bench, job) < now_ms + 60_000
+    assert now_ms + 31_000 <= bench.deadline_ms(job) < now_ms + 60_000
     bench.make_overdue(job)
     assert bench.sweep(job) == "publish"
     assert bench.tasks.begin_publish(job.ref, 0) == 2
@@ -228,6 +242,23 @@ def test_a_message_that_arrives_after_its_publish_failed_finds_an_ended_task(sto
     job = bench.admit()
     bench.fail_unpublished(job)
     assert bench.claim(job).status == "duplicate"
+
+
+def test_a_publish_that_failed_ends_no_task_that_another_request_has_published(store: Store) -> None:
+    """D21: two requests under one idempotency key were at it, and one of them got through."""
+    bench = Bench(store)
+    job = bench.admit(idempotency_key="k")
+    bench.publish(job)
+    assert bench.fail_unpublished(job, "k") == "queued"
+    assert bench.fail(bench.run(job)) == "failed"
+
+
+def test_a_publish_that_failed_has_nothing_to_end_without_a_record(store: Store) -> None:
+    bench = Bench(store)
+    job = bench.admit()
+    store.command("FLUSHALL")
+    assert bench.fail_unpublished(job) == "unknown"
+    assert store.command("DBSIZE") == 0
 
 
 def test_a_publish_that_failed_says_so_when_its_task_is_done_already(store: Store) -> None:

@@ -171,6 +171,9 @@ class Bench:
 
     # -- what is there ---------------------------------------------------------------------------------------
 
+    def deadline_ms(self, job: Job) -> int:
+        return int(self.store.command("ZSCORE", keys.OPEN_TASKS, job.ref.task_id))
+
     def record(self, job: Job) -> dict[str, str]:
         flat = self.store.command("HGETALL", keys.task(job.ref.task_id))
         return dict(zip(flat[::2], flat[1::2], strict=True))
