@@ -13,8 +13,11 @@ from shared.routing import (
     CREATE_SERVICE_TEXT,
     CUSTOMIZE_RESUME,
     UPLOAD_RESUME,
+    Action,
     Lane,
     Model,
+    Plan,
+    Template,
     Tier,
 )
 from shared.state import counters, keys
@@ -68,6 +71,15 @@ def test_the_image_branch_takes_no_place_at_all_when_one_queue_is_full(store: St
     refused = bench.ask(plan=CREATE_SERVICE_IMAGE)
     assert (refused.status, refused.queue_id) == ("queue_full", full)
     assert bench.dump() == before
+
+
+def test_a_plan_that_visits_one_lane_twice_needs_two_places_there(store: Store) -> None:
+    """D3: counting one by one would admit it into the last place and pass the limit by one."""
+    twice = Plan(Action.CUSTOMIZE_RESUME, 2, (Template.RESUME_SUMMARY, Template.RESUME_CUSTOMIZE))
+    bench = Bench(store, {"QUEUE_MAX_PAID_BATCH": "3"})
+    bench.admit(plan=twice)
+    assert bench.ask(plan=twice).status == "queue_full"
+    assert len(bench.places(Lane.PAID_BATCH)) == 2
 
 
 def test_two_images_of_one_user_may_be_under_way_at_once(store: Store) -> None:
