@@ -24,7 +24,7 @@ from shared.routing import CREATE_SERVICE_TEXT, Lane, Model, Template, Tier
 from shared.state import keys
 from shared.state.keys import TaskRef
 from shared.state.store import Store
-from shared.state.tasks import Admission, Attempt, Finished, Step, Tasks
+from shared.state.tasks import Admission, Attempt, Claim, Finished, Step, Tasks
 from shared.stream.events import Done, encode
 from shared.stream.publisher import AttemptWriter
 
@@ -208,10 +208,13 @@ class Work:
         self._open.close()
 
     def claim(self) -> Attempt:
-        at = Step(Template.JOB_MATCH, Lane.PAID_STREAM, Model.DEEPSEEK_REASONER, 0)
-        claim = self.tasks.claim(self.ref, step=0, at=at, tier=Tier.PAID, nonce=str(time.monotonic_ns()))
+        claim = self.try_claim()
         assert claim.attempt is not None, claim
         return claim.attempt
+
+    def try_claim(self) -> Claim:
+        at = Step(Template.JOB_MATCH, Lane.PAID_STREAM, Model.DEEPSEEK_REASONER, 0)
+        return self.tasks.claim(self.ref, step=0, at=at, tier=Tier.PAID, nonce=str(time.monotonic_ns()))
 
     def writer(self, attempt: Attempt) -> AttemptWriter:
         """Return the attempt's one writer."""

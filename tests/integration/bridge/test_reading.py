@@ -8,6 +8,8 @@ import threading
 
 import pytest
 
+from shared.routing import Model, Tier
+from shared.state import keys
 from shared.stream.events import decode
 from tests.integration.bridge.kit import (
     REF,
@@ -40,11 +42,18 @@ def test_a_reader_gets_history_then_what_comes_then_the_end_and_the_connection_c
 
 
 def test_every_frame_is_an_event_of_the_contract_under_its_stream_id(browser: Browser, work: Work) -> None:
+    slots = keys.slots(Model.DEEPSEEK_REASONER, Tier.PAID)
+    work.store.command("ZADD", slots, *(arg for i in range(5) for arg in (9e15, f"other {i}")))
+    assert work.try_claim().status == "no_slot"
+    work.store.command("DEL", slots)
+    work.tasks.release(work.claim(), code="provider_error", message="x", retry_after_seconds=1)
     work.say(work.claim(), "one")
     work.tasks.cancel(REF)
     with browser.read() as reader:
         frames = reader.rest()
     assert [frame.id for frame in frames] == work.ids()
+    types = ["queued", "backpressure", "start", "retrying", "start", "token_batch", "cancelled"]
+    assert [frame.event for frame in frames] == types
     for frame in frames:
         assert type(decode(json.dumps(frame.data))).type == frame.event
         assert frame.data["taskId"] == "t1"
