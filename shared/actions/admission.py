@@ -28,7 +28,8 @@ from shared.errors import (
 )
 from shared.routing import Plan, Template, Tier
 from shared.state.keys import TaskRef
-from shared.state.tasks import Admission, Admitted, State, Tasks
+from shared.state.lifecycle import Admission, Admitted, State
+from shared.state.tasks import Tasks
 
 log = logging.getLogger(__name__)
 

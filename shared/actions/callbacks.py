@@ -18,7 +18,8 @@ from shared.actions.sweeper import Sweeper, outgoing_of, ref_of, steps_of
 from shared.errors import NON_RETRYABLE, MessageError
 from shared.messages import TaskMessage, parse_message
 from shared.routing import Tier
-from shared.state.tasks import State, Tasks
+from shared.state.lifecycle import State
+from shared.state.tasks import Tasks
 
 
 @dataclass(frozen=True, slots=True)

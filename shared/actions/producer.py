@@ -22,7 +22,7 @@ from shared.messages import TaskMessage
 from shared.routing import Tier
 from shared.state import keys
 from shared.state.keys import TaskRef
-from shared.state.tasks import Step
+from shared.state.lifecycle import Step
 
 log = logging.getLogger(__name__)
 TIMEOUT = httpx.Timeout(4.0, connect=2.0)

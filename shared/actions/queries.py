@@ -11,10 +11,11 @@ from shared.actions.sweeper import Sweeper, ref_of
 from shared.config import ActionsSettings
 from shared.errors import NotFound
 from shared.routing import Tier
+from shared.state.lifecycle import State
 from shared.state.quota import read_quota
 from shared.state.records import list_services, read_resume, read_service
 from shared.state.store import Store
-from shared.state.tasks import State, Tasks
+from shared.state.tasks import Tasks
 
 
 class Queries:

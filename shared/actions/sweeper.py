@@ -17,7 +17,8 @@ from shared.actions.producer import Outgoing, Producer
 from shared.errors import PublishFailed
 from shared.routing import Tier
 from shared.state.keys import TaskRef
-from shared.state.tasks import Step, Tasks
+from shared.state.lifecycle import Step
+from shared.state.tasks import Tasks
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from shared.errors import AttemptLost, RetryableTaskError, StoreUnavailable
-from shared.state.tasks import Attempt, Tasks
+from shared.state.lifecycle import Attempt
+from shared.state.tasks import Tasks
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from shared.errors import NotFound, PermanentTaskError
 from shared.llm.runner import Outcome
 from shared.routing import Template
 from shared.state.blobs import BlobStore
+from shared.state.lifecycle import Attempt, Finished
 from shared.state.records import keeps, read_materials
 from shared.state.store import Store
-from shared.state.tasks import Attempt, Finished
 from shared.stream.events import Done, StepResult, encode
 
 

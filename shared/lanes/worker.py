@@ -46,8 +46,9 @@ from shared.messages import TaskMessage
 from shared.routing import Lane
 from shared.state.blobs import BlobStore
 from shared.state.keys import TaskRef, events
+from shared.state.lifecycle import Attempt, Claim, Step
 from shared.state.store import Store, open_store
-from shared.state.tasks import Attempt, Claim, Step, Tasks
+from shared.state.tasks import Tasks
 from shared.stream.events import Thinking
 from shared.stream.publisher import AttemptWriter
 

@@ -24,8 +24,8 @@ from hypothesis.stateful import (
 
 from shared.routing import CREATE_SERVICE_IMAGE, CREATE_SERVICE_TEXT, UPLOAD_RESUME, Lane, Model, Plan, Tier
 from shared.state import keys
+from shared.state.lifecycle import Attempt, State, Step
 from shared.state.store import CommandRefused, Store
-from shared.state.tasks import Attempt, State, Step
 from tests.integration.transitions_kit import LONG_AGO_MS, TERMINAL, Bench, Job, new_ref
 
 LIMITS = {

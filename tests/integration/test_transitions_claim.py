@@ -11,9 +11,9 @@ import pytest
 
 from shared.routing import CREATE_SERVICE_IMAGE, Lane, Model, Template, Tier
 from shared.state import keys
+from shared.state.lifecycle import Step
 from shared.state.locks import live_holders
 from shared.state.store import Store
-from shared.state.tasks import Step
 from tests.integration.transitions_kit import Bench, Job, new_ref, poll
 
 ONE_SLOT = {"DEEPSEEK_MAX_WORKERS": "1"}

@@ -8,9 +8,9 @@ import pytest
 
 from shared.routing import CREATE_SERVICE_IMAGE, CREATE_SERVICE_TEXT, UPLOAD_RESUME, Lane, Model
 from shared.state import keys
+from shared.state.lifecycle import Attempt, State
 from shared.state.records import keeps, list_services, read_resume, read_service
 from shared.state.store import Store
-from shared.state.tasks import Attempt, State
 from tests.integration.transitions_kit import Bench, Job, events_key, new_ref
 
 

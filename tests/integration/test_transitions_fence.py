@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from shared.state.lifecycle import Attempt
 from shared.state.store import CommandRefused, Store
-from shared.state.tasks import Attempt
 from tests.integration.transitions_kit import TERMINAL, Bench, Job, events_key
 
 Act = Callable[[Bench, Job, Attempt], object]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from shared.routing import CREATE_SERVICE_IMAGE
+from shared.state.lifecycle import Admitted, Claim, Requeue
 from shared.state.scripts import LUA_FOLDER
 from shared.state.store import Store
-from shared.state.tasks import Admitted, Claim, Requeue
 from tests.integration.transitions_kit import Bench, Job, new_ref
 
 

@@ -17,8 +17,9 @@ from shared.config import StreamSettings, TimeSettings, get_concurrency_config
 from shared.routing import CREATE_SERVICE_TEXT, Lane, Model, Plan, Tier
 from shared.state import keys
 from shared.state.keys import TaskRef
+from shared.state.lifecycle import Admission, Admitted, Attempt, Claim, Finished, Requeue, State, Step
 from shared.state.store import Store
-from shared.state.tasks import Admission, Admitted, Attempt, Claim, Finished, Requeue, State, Step, Tasks
+from shared.state.tasks import Tasks
 
 LONG_AGO_MS = 1
 TERMINAL = {"done", "error", "cancelled"}

@@ -15,8 +15,9 @@ from shared.config import StreamSettings, TimeSettings, get_concurrency_config
 from shared.routing import CREATE_SERVICE_TEXT, Lane, Model, Template, Tier
 from shared.state import keys
 from shared.state.keys import TaskRef
+from shared.state.lifecycle import Admission, Attempt, Finished, Step
 from shared.state.scripts import LUA_FOLDER, Script, load_script
-from shared.state.tasks import Admission, Attempt, Finished, Step, Tasks
+from shared.state.tasks import Tasks
 
 PAGE = Path(__file__).parents[2] / "docs" / "internals" / "transitions.md"
 SCRIPTS = sorted(path.stem for path in LUA_FOLDER.glob("*.lua") if not path.stem.startswith("lib_"))

@@ -23,8 +23,9 @@ from shared.config import ConcurrencyConfig, StreamSettings, TimeSettings
 from shared.routing import CREATE_SERVICE_TEXT, Lane, Model, Template, Tier
 from shared.state import keys
 from shared.state.keys import TaskRef
+from shared.state.lifecycle import Admission, Attempt, Claim, Finished, Step
 from shared.state.store import Store
-from shared.state.tasks import Admission, Attempt, Claim, Finished, Step, Tasks
+from shared.state.tasks import Tasks
 from shared.stream.events import Done, encode
 from shared.stream.publisher import AttemptWriter
 

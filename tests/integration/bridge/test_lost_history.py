@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from shared.state.keys import TaskRef
-from shared.state.tasks import Attempt
+from shared.state.lifecycle import Attempt
 from shared.stream.events import decode
 from tests.integration.bridge.kit import (
     KEY,

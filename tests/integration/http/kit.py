@@ -28,8 +28,9 @@ from shared.lanes.worker import Worker
 from shared.routing import Lane
 from shared.state import keys
 from shared.state.keys import TaskRef
+from shared.state.lifecycle import Step
 from shared.state.store import Store, open_store
-from shared.state.tasks import Step, Tasks
+from shared.state.tasks import Tasks
 from tests.integration.http.stand_ins import Published, RecordingQStash, ScriptedModel, plain_client, serve
 
 ACTIONS_URL = "https://actions.sluice.test"
