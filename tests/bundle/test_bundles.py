@@ -115,3 +115,41 @@ def test_no_bundle_holds_anything_of_the_dev_stack_or_the_tests(bundles: Path, n
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_a_handler_has_at_most_25_lines(bundles: Path, name: str) -> None:
     assert len((bundles / name / "main.py").read_text().splitlines()) <= 25
+
+
+def start(folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Start a function as its platform does, with nothing but these variables; it must end by itself."""
+    command = [sys.executable, "-m", "functions_framework", "--source", "main.py", "--target", folder.name]
+    return subprocess.run(
+        [*command, "--host", "127.0.0.1", "--port", "0"],
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_function_that_lacks_a_variable_does_not_start_and_names_it(bundles: Path, name: str) -> None:
+    variables = environment(name)
+    missing = "STREAM_TOKEN_SECRET" if "STREAM_TOKEN_SECRET" in variables else "ROUTE_URL"
+    del variables[missing]
+
+    ended = start(bundles / name, variables | {"LEASE_SECONDS": "soon"})
+
+    assert ended.returncode != 0
+    assert f"{name} does not start" in ended.stderr
+    assert f"{missing} is missing" in ended.stderr
+    assert "LEASE_SECONDS" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["actions", "paid_stream"])
+def test_a_function_with_the_public_dev_keys_does_not_start_outside_dev(bundles: Path, name: str) -> None:
+    known = {"QSTASH_CURRENT_SIGNING_KEY": "sig_7kYjw48mhY7kAjqNGcy6cr29RJ6r", "SLUICE_ENV": "staging"}
+    ended = start(bundles / name, environment(name) | known)
+    assert ended.returncode != 0
+    assert "QSTASH_CURRENT_SIGNING_KEY" in ended.stderr
+    assert "public" in ended.stderr
