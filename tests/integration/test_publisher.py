@@ -51,10 +51,10 @@ class Wire:
         return reply
 
     def pipeline(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
-        raise NotImplementedError
+        raise AssertionError("the writer sends single commands only")
 
     def script(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Any:
-        raise NotImplementedError
+        raise AssertionError("the writer sends single commands only")
 
     def close(self) -> None:
         self._store.close()
