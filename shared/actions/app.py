@@ -6,6 +6,7 @@ methods and CORS are decided here. Clients are built on the first request, after
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -19,12 +20,13 @@ from typing import Any
 import httpx
 from flask import Request, Response
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import MultiPartParser
 
 from shared.actions.admission import Admissions, Links
 from shared.actions.callbacks import Callbacks
 from shared.actions.producer import Producer
 from shared.actions.queries import Queries
-from shared.actions.services import Call, Services
+from shared.actions.services import Call, Sent, Services
 from shared.actions.sweeper import Sweeper
 from shared.actions.uploads import MAX_BODY_BYTES
 from shared.auth import UserTokens
@@ -38,7 +40,6 @@ from shared.errors import (
     NotFound,
     QueueFull,
     SluiceError,
-    UnsupportedFileType,
 )
 from shared.routing import Action
 from shared.signature import verify_signature
@@ -49,6 +50,7 @@ from shared.state.tasks import Tasks
 log = logging.getLogger(__name__)
 MAX_CALLBACK_BYTES = 64 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_CHARS = 255
+MAX_FORM_PARTS = 20
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, traceparent"
 
 
@@ -155,7 +157,7 @@ class Application:
             traceparent=request.headers.get("traceparent"),
             preferred_locale="zh" if request.accept_languages.best_match(["en", "zh"]) == "zh" else "en",
         )
-        return answer_json(self.services.run(Action(name), call, _json_body(request)), HTTPStatus.ACCEPTED)
+        return answer_json(self.services.run(Action(name), call, _sent(request)), HTTPStatus.ACCEPTED)
 
     def _callback(self, request: Request, name: str) -> Response:
         if name not in {"step", "failure", "sweep"}:
@@ -241,10 +243,28 @@ def _read(request: Request, max_bytes: int) -> bytes:
     raise FileTooLarge(f"The body has more than {max_bytes} bytes.")
 
 
-def _json_body(request: Request) -> Mapping[str, Any]:
-    if request.mimetype == "multipart/form-data":
-        raise UnsupportedFileType("Files are not taken here yet: send JSON.")
+def _sent(request: Request) -> Sent:
     data = _read(request, MAX_BODY_BYTES)
+    if request.mimetype == "multipart/form-data":
+        return _form(request, data)
+    return Sent(_json_body(data))
+
+
+def _form(request: Request, data: bytes) -> Sent:
+    """Parse a form from its bytes, which have been read within the limit."""
+    boundary = request.mimetype_params.get("boundary", "").encode()
+    parser = MultiPartParser(max_form_memory_size=None, max_form_parts=MAX_FORM_PARTS)
+    try:
+        fields, files = parser.parse(io.BytesIO(data), boundary, len(data))
+    except (ValueError, RequestEntityTooLarge):
+        raise InvalidRequest("is not a form that can be read", field="body") from None
+    with contextlib.ExitStack() as opened:
+        for file in files.values():
+            opened.callback(file.close)
+        return Sent(fields.to_dict(), {name: file.read() for name, file in files.items()})
+
+
+def _json_body(data: bytes) -> Mapping[str, Any]:
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):

@@ -12,7 +12,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,9 +24,11 @@ from shared.actions.uploads import (
     MAX_JOB_CHARS,
     MAX_RESUME_CHARS,
     Image,
+    checked_image,
     checked_text,
     image_of_data_url,
     locale_of,
+    text_of_file,
 )
 from shared.errors import BlobUnavailable, InvalidRequest, MatchRequired, NotFound, Refused, ResumeRequired
 from shared.routing import (
@@ -53,11 +55,11 @@ class Body(BaseModel):
 
 
 class UploadBody(Body):
-    text: Annotated[str, Field(max_length=1_000_000)]
+    text: str | None = None
 
 
 class CreateServiceBody(Body):
-    job_text: Annotated[str, Field(max_length=1_000_000)] | None = None
+    job_text: str | None = None
     job_image: str | None = None
 
 
@@ -75,6 +77,26 @@ class Call:
     preferred_locale: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request's body: JSON, or a form's fields with its files by field name."""
+
+    fields: Mapping[str, Any] = field(repr=False)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    def only_file(self, name: str) -> bytes | None:
+        """Return the file of that name; any other is refused: nothing that was sent is silently lost."""
+        for other in self.files:
+            if other != name:
+                raise InvalidRequest(f"is not expected; the file's field is {name}", field=other)
+        return self.files.get(name)
+
+    def fields_only(self) -> Mapping[str, Any]:
+        for name in self.files:
+            raise InvalidRequest("this action takes no file", field=name)
+        return self.fields
+
+
 class Services:
     """The five actions."""
 
@@ -83,33 +105,42 @@ class Services:
         self._blobs = blobs
         self._admissions = admissions
 
-    def run(self, action: Action, call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
+    def run(self, action: Action, call: Call, sent: Sent) -> dict[str, Any]:
         """Run an action and return the accepted answer; raises the errors of errors.py otherwise."""
         if action is Action.UPLOAD_RESUME:
-            return self._upload(call, body, UPLOAD_RESUME, MAX_RESUME_CHARS)
+            return self._upload(call, sent, UPLOAD_RESUME, MAX_RESUME_CHARS)
         if action is Action.UPLOAD_DETAILED_RESUME:
-            return self._upload(call, body, UPLOAD_DETAILED_RESUME, MAX_DETAILED_RESUME_CHARS)
+            return self._upload(call, sent, UPLOAD_DETAILED_RESUME, MAX_DETAILED_RESUME_CHARS)
         if action is Action.CREATE_SERVICE:
-            return self._create_service(call, body)
+            return self._create_service(call, sent)
+        body = sent.fields_only()
         plan = CUSTOMIZE_RESUME if action is Action.CUSTOMIZE_RESUME else INTERVIEW_TIPS
         return self._of_service(call, body, plan)
 
-    def _upload(self, call: Call, given: Mapping[str, Any], plan: Plan, max_chars: int) -> dict[str, Any]:
-        parsed = parse(UploadBody, given)
-        text = checked_text(parsed.text, field_name="text", max_chars=max_chars)
+    def _upload(self, call: Call, sent: Sent, plan: Plan, max_chars: int) -> dict[str, Any]:
+        parsed, file = parse(UploadBody, sent.fields), sent.only_file("file")
+        if (parsed.text is None) == (file is None):
+            raise InvalidRequest("give either a text or a file", field="text")
+        name, text = (
+            ("text", parsed.text or "") if file is None else ("file", text_of_file(file, field_name="file"))
+        )
+        text = checked_text(text, field_name=name, max_chars=max_chars)
         locale = parsed.locale or locale_of(text)
         body = {"text": text, "locale": locale}
         return self._submit(call, plan, UPLOADS, locale, body=body, given={"text": text})
 
-    def _create_service(self, call: Call, body: Mapping[str, Any]) -> dict[str, Any]:
-        parsed = parse(CreateServiceBody, body)
-        if (parsed.job_text is None) == (parsed.job_image is None):
-            raise InvalidRequest("give either jobText or jobImage", field="jobText")
+    def _create_service(self, call: Call, sent: Sent) -> dict[str, Any]:
+        parsed, file = parse(CreateServiceBody, sent.fields), sent.only_file("image")
+        if [parsed.job_text, parsed.job_image, file].count(None) != 2:
+            raise InvalidRequest("give one of jobText, jobImage and a file named image", field="jobText")
         if parsed.job_text is not None:
             text = checked_text(parsed.job_text, field_name="jobText", max_chars=MAX_JOB_CHARS)
             self._require_resume(call)
             return self._create_from_text(call, text, parsed.locale or locale_of(text))
-        image = image_of_data_url(parsed.job_image or "", field_name="jobImage")
+        if file is not None:
+            image = checked_image(file, field_name="image")
+        else:
+            image = image_of_data_url(parsed.job_image or "", field_name="jobImage")
         self._require_resume(call)
         return self._create_from_image(call, image, parsed.locale or call.preferred_locale)
 
@@ -212,5 +243,5 @@ def parse(model: type[B], body: Mapping[str, Any]) -> B:
         return model.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "body"
-        raise InvalidRequest(first["msg"].lower(), field=field) from None
+        name = ".".join(str(part) for part in first["loc"]) or "body"
+        raise InvalidRequest(first["msg"].lower(), field=name) from None

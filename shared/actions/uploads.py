@@ -11,11 +11,16 @@ from shared.errors import FileTooLarge, InvalidRequest, TextTooLong, Unsupported
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
+MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_RESUME_CHARS = 5_000
 MAX_DETAILED_RESUME_CHARS = 16_000
 MAX_JOB_CHARS = 16_000
 
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(?:;[\w=.+-]+)*;base64,(?P<data>.*)", re.DOTALL)
+_DOCUMENTS = (b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf")
+"""How PDF, DOCX, old Word and RTF begin; some of them could pass for text."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f]")
+"""What no text has, and every other kind of file soon does."""
 _CJK = re.compile(r"[\u3400-\u9fff]")
 
 
@@ -40,6 +45,34 @@ def checked_text(value: str, *, field_name: str, max_chars: int) -> str:
     if len(text) > max_chars:
         raise TextTooLong(f"{field_name}: the text has {len(text)} characters; the limit is {max_chars}.")
     return text
+
+
+def text_of_file(data: bytes, *, field_name: str) -> str:
+    """Return the text of an uploaded file; plain text and Markdown are read, in any of the usual encodings.
+
+    Raises:
+        FileTooLarge: it has more than MAX_FILE_BYTES.
+        UnsupportedFileType: its content is something else.
+    """
+    if len(data) > MAX_FILE_BYTES:
+        raise FileTooLarge(f"{field_name}: the file has {len(data)} bytes; the limit is {MAX_FILE_BYTES}.")
+    if data.startswith(_DOCUMENTS):
+        raise UnsupportedFileType(f"{field_name}: PDF and Word files are not read here yet; send their text.")
+    for encoding in _encodings(data):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if not _CONTROL.search(text):
+            return text
+    raise UnsupportedFileType(f"{field_name}: only plain text and Markdown are read here.")
+
+
+def _encodings(data: bytes) -> tuple[str, ...]:
+    """Return what to try: a byte-order mark decides; GB 18030 takes nearly all, so it is last."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return ("utf-16",)
+    return ("utf-8-sig", "gb18030")
 
 
 def image_of_data_url(value: str, *, field_name: str) -> Image:
