@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devstack.valkey import EmbeddedValkey
 from shared.state.store import Store, TcpStore
+
+# How long an example takes says something of the machine (and of Hypothesis's first run, when it builds its tables
+# of Unicode), nothing of the rule.
+settings.register_profile("sluice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sluice")
 
 
 @pytest.fixture(scope="session")
