@@ -109,7 +109,7 @@ plans = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tokens=texts, plan=plans, pauses=st.sets(st.integers(0, 20)), thinks=st.sets(st.integers(0, 20)))
 def test_the_streams_text_is_what_was_given_whatever_redis_does(
     store: Store, tokens: list[str], plan: list[tuple[str, float]], pauses: set[int], thinks: set[int]
