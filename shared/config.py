@@ -21,8 +21,10 @@ from shared.settings import (
     Env,
     EventsSettings,
     LaneSettings,
+    LedgerSettings,
     ProviderSettings,
     QStashSettings,
+    RateLimits,
     RedisSettings,
     SigningKeys,
     StreamSettings,
@@ -39,8 +41,10 @@ __all__ = [
     "Env",
     "EventsSettings",
     "LaneSettings",
+    "LedgerSettings",
     "ProviderSettings",
     "QStashSettings",
+    "RateLimits",
     "RedisSettings",
     "SigningKeys",
     "StreamSettings",
@@ -49,6 +53,7 @@ __all__ = [
     "load_actions",
     "load_events",
     "load_lane",
+    "load_ledger",
     "reads_blobs",
 ]
 
@@ -126,7 +131,10 @@ def load_actions(environ: Mapping[str, str] | None = None) -> ActionsSettings:
         actions_url=v.base_url("ACTIONS_URL"),
         events_url=v.base_url("EVENTS_URL"),
         lane_urls=MappingProxyType({lane: v.base_url(lane.url_variable) for lane in Lane}),
-        initial_quota=v.integer("INITIAL_QUOTA", 8, minimum=0),
+        initial_quota=_initial_quota(v),
+        rate_limits=RateLimits(
+            reads=v.rate("RATE_LIMIT_READS", "3000/minute"), writes=v.rate("RATE_LIMIT_WRITES", "300/minute")
+        ),
         concurrency=_concurrency(v),
         time=_time(v),
         stream=_stream(v),
@@ -147,6 +155,14 @@ def load_events(environ: Mapping[str, str] | None = None) -> EventsSettings:
         time=_time(v),
         stream=_stream(v),
     )
+    v.raise_problems()
+    return settings
+
+
+def load_ledger(environ: Mapping[str, str] | None = None) -> LedgerSettings:
+    """Load what support staff's tool holds; raises ConfigError as `load_lane` does."""
+    v = Variables(_environ(environ))
+    settings = LedgerSettings(redis=_redis(v), initial_quota=_initial_quota(v))
     v.raise_problems()
     return settings
 
@@ -226,6 +242,10 @@ def _blob_url(v: Variables) -> str:
     return v.url("BLOB_URL", schemes=("s3", "gs", "file"))
 
 
+def _initial_quota(v: Variables) -> int:
+    return v.integer("INITIAL_QUOTA", 8, minimum=0)
+
+
 def _concurrency(v: Variables) -> ConcurrencyConfig:
     return ConcurrencyConfig(
         deepseek_max_workers=v.integer("DEEPSEEK_MAX_WORKERS", 5),
@@ -266,6 +286,7 @@ def _time(v: Variables) -> TimeSettings:
         task_retries=v.integer("TASK_RETRIES", 3, minimum=0, maximum=MAX_RETRIES),
         sweep_minutes=v.number("SWEEP_MINUTES", 5),
         task_ttl_seconds=v.number("TASK_TTL_SECONDS", 604800),
+        retention_seconds=v.number("RETENTION_SECONDS", 31_536_000),
     )
 
 

@@ -125,6 +125,8 @@ class TimeSettings:
     """Minutes between two sweeps for tasks whose message is gone."""
     task_ttl_seconds: float
     """How long a task's record outlives its task."""
+    retention_seconds: float
+    """How long résumés, services and their results are kept after they were last written."""
 
     def max_wait_seconds(self, *, streams: bool) -> float:
         """Return the waiting budget of a step, by whether its output streams."""
@@ -187,6 +189,26 @@ class LaneSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimits:
+    """How many requests one user may make, as `{count}/{second | minute | hour | day}`."""
+
+    reads: str
+    """Of requests that only read: GET and HEAD."""
+    writes: str
+    """Of all others: actions, cancels, deletions."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """What support staff's tool holds: where the quotas are, and what a new user has."""
+
+    redis: RedisSettings
+    """How to reach Redis."""
+    initial_quota: int
+    """Coins that a user never seen before has."""
+
+
+@dataclass(frozen=True, slots=True)
 class ActionsSettings:
     """All that `actions` holds; no provider's key."""
 
@@ -216,6 +238,8 @@ class ActionsSettings:
     """Each lane's public URL, the first part of its messages' destination."""
     initial_quota: int
     """Coins that a user never seen before has."""
+    rate_limits: RateLimits
+    """How many requests one user may make."""
     concurrency: ConcurrencyConfig
     """Every limit there is."""
     time: TimeSettings

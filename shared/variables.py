@@ -7,6 +7,7 @@ the value of a variable that may be a secret. Which variables there are, `shared
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import SplitResult, urlsplit
 
@@ -15,6 +16,9 @@ from shared.errors import ConfigError
 MAXIMUM = 1e9
 """What no number may exceed: 30 years in seconds, and its milliseconds still fit Redis's integers."""
 _HTTP = ("http", "https")
+
+
+_RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 
 
 class Variables:
@@ -70,6 +74,16 @@ class Variables:
             value = minimum - 1
         if not minimum <= value <= maximum:
             self.problems.append(f"{name} must be a whole number from {minimum} to {maximum}, not {raw!r}")
+            return default
+        return value
+
+    def rate(self, name: str, default: str) -> str:
+        """Read a number of requests in a time: `300/minute`."""
+        value = self.text(name, default)
+        if not _RATE.fullmatch(value):
+            self.problems.append(
+                f"{name} must be like 300/minute (per second, minute, hour, day), not {value!r}"
+            )
             return default
         return value
 

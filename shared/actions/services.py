@@ -13,12 +13,10 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from typing import Any
 
 from shared.actions.admission import Admissions, Submission
+from shared.actions.contract import CreateServiceBody, ServiceBody, UploadBody, parse
 from shared.actions.uploads import (
     MAX_DETAILED_RESUME_CHARS,
     MAX_JOB_CHARS,
@@ -44,27 +42,6 @@ from shared.routing import (
 from shared.state.blobs import BlobStore
 from shared.state.records import UPLOADS, read_resume, read_service
 from shared.state.store import Store
-
-B = TypeVar("B", bound="Body")
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
-
-    locale: Literal["zh", "en"] | None = None
-
-
-class UploadBody(Body):
-    text: str | None = None
-
-
-class CreateServiceBody(Body):
-    job_text: str | None = None
-    job_image: str | None = None
-
-
-class ServiceBody(Body):
-    service_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,17 +208,3 @@ def blob_key(user_id: str, task_id: str) -> str:
     """Return where a task's image is kept: below its user, whose id is hidden in a safe name."""
     owner = base64.urlsafe_b64encode(hashlib.sha256(user_id.encode()).digest()[:18]).decode()
     return f"images/{owner}/{task_id}"
-
-
-def parse(model: type[B], body: Mapping[str, Any]) -> B:
-    """Validate a request's body.
-
-    Raises:
-        InvalidRequest: it names the first field that is wrong, never its value.
-    """
-    try:
-        return model.model_validate(body)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"]) or "body"
-        raise InvalidRequest(first["msg"].lower(), field=name) from None

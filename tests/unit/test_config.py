@@ -43,7 +43,7 @@ LIMITS = {"DEEPSEEK_MAX_WORKERS", "GLM_MAX_WORKERS", "MODEL_SLOTS", "QUEUE_MAX_S
 }
 TIME = {
     "LEASE_SECONDS", "WORKER_TIMEOUT_SECONDS", "MAX_WAIT_SECONDS_STREAM", "MAX_WAIT_SECONDS_BATCH", "TASK_RETRIES",
-    "SWEEP_MINUTES", "TASK_TTL_SECONDS",
+    "SWEEP_MINUTES", "TASK_TTL_SECONDS", "RETENTION_SECONDS",
 }  # fmt: skip
 STREAM = {
     "STREAM_FLUSH_INTERVAL_MS", "STREAM_FLUSH_SIZE", "STREAM_TTL_SECONDS", "STREAM_MAXLEN", "HEARTBEAT_SECONDS",
@@ -61,7 +61,7 @@ HOLDS: dict[str, set[str]] = {
     "paid_vision": LANE | GLM | BLOBS,
     "actions": COMMON | REDIS | SIGNING_KEYS | LIMITS | TIME | STREAM | BLOBS
     | {"QSTASH_URL", "QSTASH_TOKEN", "ACTIONS_URL", "EVENTS_URL"} | {lane.url_variable for lane in Lane}
-    | {"AUTH_JWT_SECRET", "AUTH_JWKS_URL", "AUTH_ISSUER", "AUTH_AUDIENCE", "INITIAL_QUOTA"}
+    | {"AUTH_JWT_SECRET", "AUTH_JWKS_URL", "AUTH_ISSUER", "AUTH_AUDIENCE", "INITIAL_QUOTA", "RATE_LIMIT_READS", "RATE_LIMIT_WRITES"}
     | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_TTL_SECONDS", "ALLOWED_ORIGINS"},
     "events": COMMON | REDIS_TCP | TIME | STREAM | {"STREAM_TOKEN_SECRET", "ALLOWED_ORIGINS"},
 }  # fmt: skip
@@ -428,7 +428,9 @@ def test_a_place_outlives_the_waiting_budget_and_all_attempts_of_both_steps(
     lease: float, timeout: float, stream: float, batch: float, retries: int
 ) -> None:
     """D1: what expires before the work it counts is over lets more in than the limit allows."""
-    time = TimeSettings(lease, timeout, stream, batch, retries, sweep_minutes=5, task_ttl_seconds=1)
+    time = TimeSettings(
+        lease, timeout, stream, batch, retries, sweep_minutes=5, task_ttl_seconds=1, retention_seconds=1
+    )
     attempts = (retries + 1) * (timeout + lease)
     for first in (True, False):
         for second in (True, False):

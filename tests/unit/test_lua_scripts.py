@@ -75,7 +75,7 @@ def sent() -> dict[str, tuple[Sequence[str], Sequence[Any]]]:
     tasks = Tasks(
         store,
         concurrency=get_concurrency_config({}),
-        time=TimeSettings(30, 300, 480, 600, 3, 5, 604800),
+        time=TimeSettings(30, 300, 480, 600, 3, 5, 604800, 31_536_000),
         stream=StreamSettings(100, 64, 86400, 10000, 15, 840),
     )
     tasks.admit(Admission(REF, CREATE_SERVICE_TEXT, "en", {}, 8))

@@ -191,7 +191,7 @@ class Work:
         self.ref = ref
         self.key = keys.events(ref.user_id, ref.service_id, ref.task_id)
         limits = ConcurrencyConfig(5, 2, {}, 100, {}, 3)
-        clock = TimeSettings(lease_seconds, 300, 480, 600, 3, 5, 604_800)
+        clock = TimeSettings(lease_seconds, 300, 480, 600, 3, 5, 604_800, 31_536_000)
         self.stream = StreamSettings(1, 64, 86_400, maxlen, 15, 840)
         self.tasks = Tasks(store, concurrency=limits, time=clock, stream=self.stream)
         fields = {"jobText": '"a job"'}
