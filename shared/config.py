@@ -20,6 +20,7 @@ from shared.settings import (
     ConcurrencyConfig,
     Env,
     EventsSettings,
+    JsonMode,
     LaneSettings,
     LedgerSettings,
     ProviderSettings,
@@ -40,6 +41,7 @@ __all__ = [
     "ConcurrencyConfig",
     "Env",
     "EventsSettings",
+    "JsonMode",
     "LaneSettings",
     "LedgerSettings",
     "ProviderSettings",
@@ -211,7 +213,8 @@ def _signing_keys(v: Variables, env: Env) -> SigningKeys:
 def _provider(v: Variables, provider: Provider) -> ProviderSettings:
     name = provider.upper()
     base_url = v.base_url(f"{name}_BASE_URL", _PROVIDER_URLS[provider])
-    return ProviderSettings(base_url=base_url, api_key=v.secret(f"{name}_API_KEY"))
+    json_mode = JsonMode(v.choice(f"{name}_JSON_MODE", JsonMode.OBJECT, list(JsonMode)))
+    return ProviderSettings(base_url, api_key=v.secret(f"{name}_API_KEY"), json_mode=json_mode)
 
 
 def _min_secret_bytes(env: Env) -> int:

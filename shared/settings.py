@@ -23,6 +23,19 @@ class Env(StrEnum):
     PROD = "prod"
 
 
+class JsonMode(StrEnum):
+    """How a provider is asked for JSON, by its `response_format`. Whatever it is, the prompt asks too."""
+
+    OBJECT = "object"
+    """`json_object`: any object; what DeepSeek and GLM take."""
+    SCHEMA = "schema"
+    """`json_schema`: the template's own; what OpenAI and servers like vLLM take."""
+    GRAMMAR = "grammar"
+    """`json_object` with the template's schema beside it: how llama.cpp makes a grammar of it."""
+    NONE = "none"
+    """Nothing: in the prompt alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
     """How to reach Redis: over TCP or over REST, exactly one of the two."""
@@ -63,6 +76,8 @@ class ProviderSettings:
     """The URL below which the chat endpoint stands."""
     api_key: str = field(repr=False)
     """The provider's key."""
+    json_mode: JsonMode = JsonMode.OBJECT
+    """How its models are asked for JSON, those of them that take it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,8 @@ STREAM = {
     "MAX_CONNECTION_SECONDS",
 }  # fmt: skip
 LANE = COMMON | REDIS | SIGNING_KEYS | LIMITS | TIME | STREAM | {"ROUTE_URL"}
-DEEPSEEK = {"DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL"}
-GLM = {"GLM_API_KEY", "GLM_BASE_URL"}
+DEEPSEEK = {"DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "DEEPSEEK_JSON_MODE"}
+GLM = {"GLM_API_KEY", "GLM_BASE_URL", "GLM_JSON_MODE"}
 BLOBS = {"BLOB_URL"}
 HOLDS: dict[str, set[str]] = {
     "paid_stream": LANE | DEEPSEEK,
@@ -229,6 +229,8 @@ MALFORMED: dict[str, list[str]] = {
         '{"deepseek-chat:paid": 1.5}',
     ],
     "SLUICE_ENV": ["production", "DEV", "test"],
+    "DEEPSEEK_JSON_MODE": ["json_object", "Object", "1"],
+    "GLM_JSON_MODE": ["json_schema", "NONE"],
     "REDIS_URL": ["localhost:6379", "http://redis.example", "redis://", "unix:///tmp/x", "redis://h:port"],
     "AUTH_JWKS_URL": ["id.example/jwks", "file:///etc/passwd", "https://"],
     "ALLOWED_ORIGINS": [
@@ -497,6 +499,10 @@ def test_the_default_in_the_documentation_is_the_one_that_counts(row: Row) -> No
         "SLUICE_ENV": "dev",
         "DEEPSEEK_BASE_URL": "https://x.example",
         "GLM_BASE_URL": "https://x.example",
+        "DEEPSEEK_JSON_MODE": "schema",
+        "GLM_JSON_MODE": "none",
+        "RATE_LIMIT_READS": "77/second",
+        "RATE_LIMIT_WRITES": "77/second",
     }
     for function in row.held_by:
         environ = environ_of(function)
@@ -513,6 +519,9 @@ def test_what_the_documentation_calls_required_is_required_and_the_rest_is_not(r
         assert (row.name in environ_of(function)) == (row.default == "required")
 
 
+ENUMS = {"Env", "JsonMode"}
+
+
 def sentences(node: ast.ClassDef) -> dict[str, str]:
     """The string that follows each field of a class, by the field's name."""
     return {
@@ -525,7 +534,7 @@ def sentences(node: ast.ClassDef) -> dict[str, str]:
 
 def test_every_settings_class_and_every_field_of_it_has_a_sentence() -> None:
     tree = ast.parse(Path(settings_module.__file__).read_text(encoding="utf-8"))
-    for node in (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name != "Env"):
+    for node in (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name not in ENUMS):
         assert ast.get_docstring(node), node.name
         described = sentences(node)
         assert [field.name for field in fields(getattr(settings_module, node.name))] == list(described)
