@@ -61,11 +61,11 @@ class Provider:
         except BadRequest as error:
             return _error(400, str(error))
         self.requests[:] = [*self.requests[-99:], chat]
-        fault = self.faults.take(chat.model)
-        if fault is not None and fault.kind is FaultKind.STATUS:
+        fault = self.faults.take(chat.model, has_format=bool(chat.raw.get("response_format")))
+        if fault is not None and fault.kind in {FaultKind.STATUS, FaultKind.NO_JSON_MODE}:
             self.gauges.calls += 1
             headers = {"retry-after": fault.retry_after} if fault.retry_after else {}
-            return _error(fault.status, "A fault that was asked for.", headers)
+            return _error(fault.status if fault.kind is FaultKind.STATUS else 400, fault.message, headers)
         teller = Teller(_script(chat, fault), self.pace, fault, f"chatcmpl-{next(self.ids)}")
         return WatchedReply(teller, chat.stream, self.gauges, api_key)
 
@@ -97,6 +97,8 @@ class Provider:
 
 def _script(chat: ChatRequest, fault: Fault | None) -> Script:
     kind = fault.kind if fault else None
+    if fault is not None and kind in {FaultKind.SAYS, FaultKind.LOOP}:
+        return _word_for_word(chat, fault)
     answer = "" if kind in {FaultKind.EMPTY, FaultKind.TOOL_CALL} else write_answer(chat)
     if kind is FaultKind.BAD_JSON:
         answer = f"Certainly! {answer[: len(answer) // 2]}"
@@ -110,6 +112,18 @@ def _script(chat: ChatRequest, fault: Fault | None) -> Script:
         prompt_tokens=estimate_tokens(chat.prompt),
         include_usage=chat.include_usage,
         tool_call=kind is FaultKind.TOOL_CALL,
+    )
+
+
+def _word_for_word(chat: ChatRequest, fault: Fault) -> Script:
+    return Script(
+        model=chat.model,
+        thoughts=[],
+        pieces=split_pieces(fault.text),
+        finish_reason=fault.finish_reason,
+        prompt_tokens=estimate_tokens(chat.prompt),
+        include_usage=chat.include_usage,
+        repeated=split_pieces(fault.text[-20:]) if fault.kind is FaultKind.LOOP else (),
     )
 
 

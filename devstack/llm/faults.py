@@ -36,6 +36,12 @@ class FaultKind(StrEnum):
     """Calls a tool that nobody offered."""
     FILTERED = "filtered"
     """Stops after `after_pieces` with the finish reason content_filter."""
+    SAYS = "says"
+    """Answers `text`, word for word, with `finish_reason`."""
+    LOOP = "loop"
+    """Answers `text` and then its last 20 characters for ever, ignoring max_tokens."""
+    NO_JSON_MODE = "no_json_mode"
+    """Refuses a request that has a `response_format`, with 400; hits no other."""
     NO_USAGE = "no_usage"
     """Leaves out the usage that was asked for."""
 
@@ -50,7 +56,14 @@ class Fault(BaseModel):
     model: str | None = None
     status: int = Field(default=500, ge=400, le=599)
     retry_after: str | None = None
+    message: str = "A fault that was asked for."
+    """What the answer to a `status` or a `no_json_mode` says."""
     after_pieces: int = Field(default=5, ge=0)
+    text: str = ""
+    finish_reason: str = "stop"
+
+    def hits(self, model: str, *, has_format: bool) -> bool:
+        return self.model in (None, model) and (self.kind is not FaultKind.NO_JSON_MODE or has_format)
 
 
 class FaultBook:
@@ -68,10 +81,15 @@ class FaultBook:
         with self._lock:
             self._faults.clear()
 
-    def take(self, model: str) -> Fault | None:
-        """Return the fault that hits this call, if any, and count it."""
+    def take(self, model: str, *, has_format: bool = False) -> Fault | None:
+        """Return the fault that hits this call, if any, and count it.
+
+        Args:
+            model: the model that is called.
+            has_format: whether the call has a `response_format`.
+        """
         with self._lock:
-            fault = next((f for f in self._faults if f.model in (None, model)), None)
+            fault = next((f for f in self._faults if f.hits(model, has_format=has_format)), None)
             if fault is not None and fault.times is not None:
                 fault.times -= 1
                 if fault.times == 0:

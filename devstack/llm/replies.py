@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from typing import Any
 
 from starlette.requests import Request
@@ -42,6 +42,8 @@ class Script:
     prompt_tokens: int
     include_usage: bool
     tool_call: bool = False
+    repeated: Sequence[str] = ()
+    """Pieces said over and over once the others have been said, for ever."""
 
     @property
     def usage(self) -> dict[str, int]:
@@ -69,7 +71,8 @@ class Teller:
         yield self._event({"role": "assistant", "content": ""})
         async for batch in self._paced([("reasoning_content", t) for t in script.thoughts]):
             yield batch
-        pieces = cycle(script.pieces) if kind is FaultKind.ENDLESS else iter(script.pieces)
+        repeated = script.pieces if kind is FaultKind.ENDLESS else script.repeated
+        pieces = chain(script.pieces, cycle(repeated))
         breaks = kind in _BREAKS and self.fault is not None
         head = list(islice(pieces, self.fault.after_pieces)) if breaks and self.fault else pieces
         async for batch in self._paced(("content", p) for p in head):

@@ -1,4 +1,8 @@
-"""What a model's text amounts to: the object of a structured task, the score of a match."""
+"""What a model's text amounts to: the object of a structured task, the text and the score of a streamed one.
+
+Weak models are met half-way: what is right under a wrong wrapping is taken. What cannot be used is an error,
+never a result, and so is refunded.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,23 @@ _WRAPPING = re.compile(
     r"<think>.*?</think>|<\|begin_of_box\|>|<\|end_of_box\|>|^\s*```(?:json)?\s*$", re.DOTALL | re.MULTILINE
 )
 _SCORE = re.compile(r"\W*score\W*?[:：]\W*(\d{1,3})(?![\d.])", re.IGNORECASE)
+_OBJECT = re.compile(r"\{(?=\s*[\"}])")
+"""Where an object may begin; a brace in a sentence is followed by something else."""
 _MAX_PROBLEMS = 12
+MIN_TEXT_LENGTH = 80
+"""Characters; no streamed template's sections fit into less."""
+_REFUSAL_MAX_LENGTH = 600
+"""A refusal is short; a text that says "I'm sorry" and then goes on to its sections is none."""
+_REFUSAL = re.compile(
+    r"I.?m sorry|I am sorry|I apologi[sz]e|Sorry|As an AI|I can.?t |I cannot "
+    r"|I.?m (not able|unable)|I am (not able|unable)"
+    r"|(非常|很)?抱歉|对不起|我(无法|不能)|作为(一个|一名)?(AI|人工智能)",
+    re.IGNORECASE,
+)
+_CJK = re.compile(r"[㐀-鿿]")
+_WORD = re.compile(r"[A-Za-zÀ-ɏ]+")
+_MIN_WORDS = 60
+"""So many words and characters must there be before a language is told."""
 
 
 class UnusableAnswer(Exception):
@@ -43,12 +63,41 @@ def parse_output(text: str, output: type[Output], *, truncated: bool) -> Output:
     if truncated:
         raise UnusableAnswer("invalid_output", "The answer was too long and was cut off. Be briefer.")
     try:
-        result = output.model_validate(_object_in(text))
+        result = output.model_validate(_object_in(text, output))
     except ValidationError as error:
         raise UnusableAnswer("invalid_output", _problems(error)) from None
     if result.is_empty:
         raise UnusableAnswer("empty_output", "Every field was empty.")
     return result
+
+
+def check_text(text: str, locale: str) -> None:
+    """Refuse a streamed answer that is none.
+
+    Raises:
+        PermanentTaskError: it is empty, too short to hold anything, a refusal, or in another language.
+    """
+    said = _SCORE.sub("", text.strip(), count=1).strip(" \n*`#/0123456789")
+    if not said:
+        raise PermanentTaskError("empty_output", "The model's answer was empty.")
+    if len(said) <= _REFUSAL_MAX_LENGTH and "\n## " not in text and _REFUSAL.match(said):
+        raise PermanentTaskError("provider_refused", "The model refused this task.")
+    if len(said) < MIN_TEXT_LENGTH:
+        raise PermanentTaskError("invalid_output", "The model's answer is too short to be one.")
+    if not speaks(said, locale):
+        raise PermanentTaskError("invalid_output", "The model answered in another language.")
+
+
+def speaks(text: str, locale: str) -> bool:
+    """Tell whether a text may be in a locale's language: only one that is clearly in the other is not.
+
+    Names of products and companies stay as they are, so half of a good Chinese text may be Latin words.
+    """
+    cjk, words = len(_CJK.findall(text)), len(_WORD.findall(text))
+    if cjk + words < _MIN_WORDS:
+        return True
+    share = cjk / (cjk + words)
+    return share > 0.1 if locale == "zh" else share < 0.6
 
 
 def parse_score(text: str) -> int | None:
@@ -58,20 +107,39 @@ def parse_score(text: str) -> int | None:
     return score if score <= 100 else None
 
 
-def _object_in(text: str) -> Any:
-    """Find the JSON object in an answer that may be wrapped in a fence, thoughts or a polite sentence."""
+def _object_in(text: str, output: type[Output]) -> Any:
+    """Find the JSON object in an answer that may be wrapped in a fence, thoughts or a polite sentence.
+
+    An object that is broken is not given up for one inside it: a part would pass for the whole.
+    """
     bare = _WRAPPING.sub("", text)
-    start = bare.find("{")
-    if start < 0:
+    value: Any = None
+    for start in _OBJECT.finditer(bare):
+        if value := _decoded(bare, start.start()):
+            break
+    if value is None:
         raise UnusableAnswer("invalid_output", "The answer was no JSON object.")
+    return _unwrapped(value, output)
+
+
+def _decoded(text: str, start: int) -> Any:
     try:
-        value, _ = json.JSONDecoder(strict=False).raw_decode(bare, start)
+        value, _ = json.JSONDecoder(strict=False).raw_decode(text, start)
     except ValueError as error:
         where = (
             f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         )
         raise UnusableAnswer("invalid_output", f"The answer was not valid JSON ({where}).") from None
+    except RecursionError:
+        raise UnusableAnswer("invalid_output", "The answer was nested too deeply.") from None
     return value
+
+
+def _unwrapped(value: dict[str, Any], output: type[Output]) -> Any:
+    """Take the object out of `{"result": {…}}`, which some models put around it."""
+    fields = {field.alias for field in output.model_fields.values()}
+    [*inner] = value.values()
+    return inner[0] if len(inner) == 1 and isinstance(inner[0], dict) and not fields & value.keys() else value
 
 
 def _problems(error: ValidationError) -> str:

@@ -11,6 +11,7 @@ Importing this module costs about a second: only the runner does, on its first c
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,12 +28,16 @@ from langchain_openai import ChatOpenAI
 
 from shared.config import ProviderSettings
 from shared.errors import RetryableTaskError
+from shared.llm.formats import response_format
 from shared.llm.stop import StopSignal
-from shared.llm.templates import JSON_MODE, Spec
+from shared.llm.templates import Spec
+from shared.llm.thoughts import ThoughtFilter
 from shared.routing import Model
 
+log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 THINKING = "reasoning_content"
+REFUSAL = "refusal"
 
 
 class ProviderChat(ChatOpenAI):
@@ -48,16 +53,34 @@ class ProviderChat(ChatOpenAI):
         payload = self._get_request_payload(messages, stop=stop, stream=True, **kwargs)
         payload["max_tokens"] = payload.pop("max_completion_tokens")
         payload["stream_options"] = {"include_usage": True}
-        finished = False
-        with self.root_client.chat.completions.with_streaming_response.create(**payload) as response:
-            for data in events_of(response.iter_bytes()):
-                chunk = _message_chunk(data)
-                finished = finished or "finish_reason" in chunk.response_metadata
-                if run_manager:
-                    run_manager.on_llm_new_token(chunk.text)
-                yield ChatGenerationChunk(message=chunk)
+        finished, thoughts = False, ThoughtFilter()
+        for data in self._events(payload):
+            chunk = _message_chunk(data, thoughts)
+            finished = finished or "finish_reason" in chunk.response_metadata
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text)
+            yield ChatGenerationChunk(message=chunk)
         if not finished:
             raise RetryableTaskError("provider_disconnected", "The model's answer broke off.")
+
+    def _events(self, payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Send a request; one that is refused goes out once more without its `response_format`.
+
+        What is lost is a help to the model, no guarantee: the prompt asks for JSON too, and every answer is
+        validated. A request that was refused for another reason is refused again, at no cost.
+        """
+        create = self.root_client.chat.completions.with_streaming_response.create
+        try:
+            with create(**payload) as response:
+                yield from events_of(response.iter_bytes())
+                return
+        except (openai.BadRequestError, openai.UnprocessableEntityError):
+            if payload.pop("extra_body", None) is None:
+                raise
+        with create(**payload) as response:
+            log.warning("%s refuses the response_format (json_mode_refused)", self.model_name)
+            self.extra_body = None  # for a repair, which is a second call
+            yield from events_of(response.iter_bytes())
 
 
 @contextmanager
@@ -65,6 +88,7 @@ def open_chat(
     provider: ProviderSettings, model: Model, spec: Spec, stop: StopSignal, idle_seconds: float
 ) -> Iterator[ProviderChat]:
     """Give a model within a template's limits, on a connection of its own that `stop` can shut down."""
+    asked = response_format(spec.output, model, provider.json_mode)
     timeout = httpx2.Timeout(idle_seconds, connect=min(CONNECT_SECONDS, idle_seconds))
 
     def watch(request: httpx2.Request) -> None:
@@ -88,9 +112,7 @@ def open_chat(
             async_client=sdk,  # nothing here is async; left out, each attempt builds an async client's TLS
             max_tokens=spec.max_tokens,  # type: ignore[call-arg]  # its alias is max_completion_tokens
             temperature=spec.temperature,
-            extra_body={"response_format": {"type": "json_object"}}
-            if spec.output and model in JSON_MODE
-            else None,
+            extra_body={"response_format": asked} if asked else None,
         )
 
 
@@ -125,14 +147,17 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _message_chunk(event: dict[str, Any]) -> AIMessageChunk:
+def _message_chunk(event: dict[str, Any], thoughts: ThoughtFilter) -> AIMessageChunk:
     choice = (event.get("choices") or [{}])[0]
     delta = choice.get("delta") or {}
     reason, thought, usage = choice.get("finish_reason"), delta.get(THINKING), event.get("usage")
+    text = thoughts.visible(delta.get("content") or "") + (thoughts.rest() if reason else "")
     return AIMessageChunk(
-        content=delta.get("content") or "",
-        additional_kwargs={THINKING: thought} if thought else {},
-        response_metadata={"finish_reason": reason} if reason else {},
+        content=text,
+        additional_kwargs={THINKING: "…"} if thought or thoughts.thinking else {},
+        response_metadata={"finish_reason": REFUSAL if delta.get(REFUSAL) else reason}
+        if reason or delta.get(REFUSAL)
+        else {},
         usage_metadata=_usage(usage) if usage else None,
     )
 

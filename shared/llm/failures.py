@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
@@ -15,6 +16,12 @@ from shared.errors import PermanentTaskError, RetryableTaskError, TaskError
 MAX_RETRY_AFTER_SECONDS = 3600
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY})
 """Client errors that another attempt can get past."""
+
+_TOO_LONG_STATUSES = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
+)
+_TOO_LONG = re.compile(r"context.?(length|window|size)|\b1261\b|[Pp]rompt ?(is too long|超长)")
+"""As OpenAI and its followers, llama.cpp, DeepSeek and GLM (its code 1261) say it."""
 
 
 def as_task_error(error: Exception) -> TaskError | None:
@@ -25,6 +32,8 @@ def as_task_error(error: Exception) -> TaskError | None:
     match error:
         case openai.APITimeoutError() | httpx2.TimeoutException():
             return RetryableTaskError("provider_timeout", "The model's provider did not answer in time.")
+        case openai.APIStatusError() if exceeds_context(error):
+            return PermanentTaskError("context_exceeded", "The material is too long for this model.")
         case openai.APIStatusError():
             return status_error(error.status_code, error.response.headers.get("retry-after"))
         case openai.APIConnectionError() | httpx2.TransportError() | httpx2.DecodingError() | OSError():
@@ -34,6 +43,17 @@ def as_task_error(error: Exception) -> TaskError | None:
         case openai.APIError():
             return RetryableTaskError("provider_error", "The model's provider failed.")
     return None
+
+
+def exceeds_context(error: Exception) -> bool:
+    """Tell whether a provider refused a request because it does not fit the model's context window."""
+    import openai
+
+    return (
+        isinstance(error, openai.APIStatusError)
+        and error.status_code in _TOO_LONG_STATUSES
+        and _TOO_LONG.search(error.response.text) is not None
+    )
 
 
 def status_error(status: int, retry_after: str | None) -> TaskError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from shared.llm.usage import Usage
 
@@ -16,8 +16,14 @@ THINKING_SECONDS = 5.0
 """At most this often a user hears that the model is thinking."""
 
 
-class LimitIgnored(Exception):
-    """A provider talks on beyond its limit. Raised, since LangChain would drain what a step leaves."""
+LOOP_TEXTS = 256
+"""So many pieces of a text must be one short phrase over and over to be a loop."""
+LOOP = "loop"
+"""The finish reason that we give to a model which repeats itself."""
+
+
+class TalksOn(Exception):
+    """A model talks on beyond its limit or its sense. Raised, since LangChain would drain what is left."""
 
 
 @dataclass(slots=True)
@@ -52,14 +58,19 @@ class Reader:
 
     def _take(self, text: str) -> str:
         if len(self.texts) >= self.max_texts:
-            self.finish_reason = "length"
-            self.warnings.append("usage_missing")
-            raise LimitIgnored
+            self._cut("length")
         if self.first_token_ms is None:
             self.first_token_ms = round((time.monotonic() - self.started) * 1000)
         self.texts.append(text)
         self.on_text(text)
+        if len(self.texts) % LOOP_TEXTS == 0 and is_loop("".join(self.texts[-LOOP_TEXTS:])):
+            self._cut(LOOP)
         return text
+
+    def _cut(self, reason: str) -> NoReturn:
+        self.finish_reason = reason
+        self.warnings.append("usage_missing")
+        raise TalksOn
 
     def _think(self) -> None:
         now = time.monotonic()
@@ -71,3 +82,8 @@ class Reader:
     def text(self) -> str:
         """The answer so far; characters that the provider cut in two between chunks are whole again."""
         return "".join(self.texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def is_loop(text: str) -> bool:
+    """Tell whether a text is nothing but one phrase, at least four times."""
+    return any(text[phrase:] == text[:-phrase] for phrase in range(1, len(text) // 4 + 1))

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from shared.config import ProviderSettings
 from shared.errors import PermanentTaskError, RetryableTaskError, SluiceError
-from shared.llm.answers import UnusableAnswer, parse_output, parse_score
-from shared.llm.failures import as_task_error
+from shared.llm.answers import UnusableAnswer, check_text, parse_output, parse_score
+from shared.llm.failures import as_task_error, exceeds_context
 from shared.llm.models import Output
 from shared.llm.prompts import TemplateCall, fill, load_prompt, load_repair
-from shared.llm.reader import LimitIgnored, Reader
+from shared.llm.reader import LOOP, Reader, TalksOn
 from shared.llm.stop import StopSignal
 from shared.llm.templates import SPECS, Spec
 from shared.routing import Template
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "StopSignal", "TemplateCall", "run_template", "warm"]
 
-_REFUSED = frozenset({"content_filter", "sensitive"})
+_REFUSED = frozenset({"content_filter", "sensitive", "refusal"})
+_CUT = frozenset({"length", LOOP})
+_CUT_SHOWN_LENGTH = 2_000
 _BROKEN = frozenset({"insufficient_system_resource", "network_error"})
 
 
@@ -105,7 +107,7 @@ def _run(
     with tracing_context(enabled=False), open_chat(provider, call.model, spec, stop, idle_seconds) as chat:
         if spec.output is None:
             _ask(chat, _prompt(call), fill(call), reader)
-            return _streamed(call.template, reader)
+            return _streamed(call, reader)
         output = _structured(call, spec.output, chat, reader)
         if spec.check is not None:
             spec.check(output, call.inputs, call.locale)
@@ -117,7 +119,7 @@ def _ask(chat: BaseChatModel, prompt: ChatPromptTemplate, values: dict[str, str]
 
     last: RunnableGenerator[AIMessage, str] = RunnableGenerator(reader.read)
     chain = prompt | chat | last
-    with suppress(LimitIgnored), closing(chain.stream(values)) as pieces:  # type: ignore[type-var]  # a generator
+    with suppress(TalksOn), closing(chain.stream(values)) as pieces:  # type: ignore[type-var]  # a generator
         for _ in pieces:
             pass
     if reader.finish_reason in _REFUSED:
@@ -126,13 +128,14 @@ def _ask(chat: BaseChatModel, prompt: ChatPromptTemplate, values: dict[str, str]
         raise RetryableTaskError("provider_error", "The model's provider failed in mid-answer.")
 
 
-def _streamed(template: Template, reader: Reader) -> dict[str, Any]:
+def _streamed(call: TemplateCall, reader: Reader) -> dict[str, Any]:
     text = reader.text
-    if not text.strip():
-        raise PermanentTaskError("empty_output", "The model's answer was empty.")
+    if reader.finish_reason == LOOP:
+        raise PermanentTaskError("invalid_output", "The model repeated itself without an end.")
+    check_text(text, call.locale)
     if reader.finish_reason == "length":
         reader.warnings.append("truncated")
-    if template is not Template.JOB_MATCH:
+    if call.template is not Template.JOB_MATCH:
         return {"text": text}
     score = parse_score(text)
     if score is None:
@@ -142,6 +145,7 @@ def _streamed(template: Template, reader: Reader) -> dict[str, Any]:
 
 def _structured(call: TemplateCall, output: type[Output], chat: BaseChatModel, reader: Reader) -> Output:
     """Ask for an object; show the model its mistake once, then give up."""
+    import openai
     from langchain_core.prompts import ChatPromptTemplate
 
     prompt, values = _prompt(call), fill(call)
@@ -149,17 +153,27 @@ def _structured(call: TemplateCall, output: type[Output], chat: BaseChatModel, r
     try:
         return _parsed(reader, output)
     except UnusableAnswer as unusable:
-        reader.warnings.append("repaired")
-        again = prompt + ChatPromptTemplate([("ai", "{answer}"), ("human", load_repair(call.locale))])
-        _ask(chat, again, values | {"answer": reader.text or "{}", "problems": unusable.problems}, reader)
+        first = unusable
+    reader.warnings.append("repaired")
+    again = prompt + ChatPromptTemplate([("ai", "{answer}"), ("human", load_repair(call.locale))])
     try:
+        _ask(chat, again, values | {"answer": _shown(reader), "problems": first.problems}, reader)
         return _parsed(reader, output)
     except UnusableAnswer as unusable:
         raise unusable.to_task_error() from None
+    except openai.APIStatusError as error:
+        # The material fitted, so it is no fault of the material's when the mistake beside it does not.
+        raise (first.to_task_error() if exceeds_context(error) else error) from None
+
+
+def _shown(reader: Reader) -> str:
+    """Return what a model is shown of its answer: of one without an end, the beginning."""
+    text = reader.text or "{}"
+    return text if reader.finish_reason not in _CUT else text[:_CUT_SHOWN_LENGTH]
 
 
 def _parsed(reader: Reader, output: type[Output]) -> Output:
-    return parse_output(reader.text, output, truncated=reader.finish_reason == "length")
+    return parse_output(reader.text, output, truncated=reader.finish_reason in _CUT)
 
 
 def _prompt(call: TemplateCall) -> ChatPromptTemplate:

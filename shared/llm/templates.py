@@ -16,6 +16,7 @@ from shared.llm.models import (
     ResumeSummary,
 )
 from shared.routing import Model, Template
+from shared.settings import JsonMode
 
 EXTRACTION = 0.3
 ADVICE = 0.8
@@ -56,5 +57,14 @@ SPECS: Mapping[Template, Spec] = MappingProxyType(
     }
 )
 
-JSON_MODE = frozenset({Model.DEEPSEEK_CHAT, Model.GLM_FLASH, Model.GLM_VISION})
-"""Models that take `response_format: json_object`; the reasoner is asked in the prompt alone."""
+_JSON_MODELS = frozenset({Model.DEEPSEEK_CHAT, Model.GLM_FLASH, Model.GLM_VISION})
+JSON_MODES: Mapping[JsonMode, frozenset[Model]] = MappingProxyType(
+    {
+        JsonMode.OBJECT: _JSON_MODELS,
+        JsonMode.SCHEMA: _JSON_MODELS,
+        JsonMode.GRAMMAR: frozenset(Model),
+        JsonMode.NONE: frozenset(),
+    }
+)
+"""Models that are sent a `response_format`. The reasoner takes none and is asked in the prompt alone; a
+grammar is the server's work, whatever the model behind the name can do."""

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from devstack.llm import LlmStandIn
-from shared.config import ProviderSettings
+from shared.config import JsonMode, ProviderSettings
 from shared.llm.prompts import Locale
 from shared.llm.runner import Outcome, StopSignal, TemplateCall, run_template
 from shared.routing import Model, Template
@@ -79,6 +79,7 @@ class Attempt:
 
     llm: LlmStandIn
     idle_seconds: float = 5.0
+    json_mode: JsonMode = JsonMode.OBJECT
     stop: StopSignal = field(default_factory=StopSignal)
     texts: list[str] = field(default_factory=list)
     thoughts: int = 0
@@ -87,7 +88,7 @@ class Attempt:
     def run(self, call: TemplateCall) -> Outcome:
         return run_template(
             call,
-            provider=ProviderSettings(base_url=self.llm.base_url, api_key="key-of-the-lane"),
+            provider=ProviderSettings(self.llm.base_url, "key-of-the-lane", self.json_mode),
             stop=self.stop,
             on_text=self.on_text or self.texts.append,
             on_thinking=self._think,

@@ -129,7 +129,7 @@ def test_the_provider_s_date_to_wait_for_is_passed_on_as_seconds(llm: LlmStandIn
     assert failed.value.retry_after_seconds in range(30, 92)
 
 
-@pytest.mark.parametrize("facts", [{"status": 400}, {"status": 429}])
+@pytest.mark.parametrize("facts", [{"status": 400, "times": 2}, {"status": 429}])
 def test_an_error_s_text_never_holds_a_user_s_words_or_the_provider_s(
     llm: LlmStandIn, facts: dict[str, Any]
 ) -> None:
