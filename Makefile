@@ -13,8 +13,8 @@ setup:
 demo: setup  ## boot the stack, run real tasks through all five lanes, check that everything adds up
 	@$(PYTHON) -m devstack.demo $(ARGS)
 
-up: setup  ## keep the dev stack and its page running until Ctrl-C
-	@$(PYTHON) -m devstack.up $(ARGS)
+up: setup  ## keep the dev stack and its page running until Ctrl-C (LLM=local: with a real small model)
+	@$(PYTHON) -m devstack.up $(if $(LLM),--llm $(LLM)) $(ARGS)
 
 test: setup  ## the whole gate: format, lint, types, layers, tests
 	@scripts/check $(ARGS)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
 from devstack.interruption import exit_on_termination
+from devstack.llm.local import VARIABLES, LocalModel
+from devstack.llm.local_setup import prepare
 from devstack.page.server import PageServer
 from devstack.processes import StackError, free_ports
 from devstack.stack import Stack
@@ -27,12 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
     port = options.port or free_ports(1)[0]
     origins = tuple(f"http://{host}:{port}" for host in ("127.0.0.1", "localhost"))
     try:
-        console.print("booting: Valkey, QStash and LLM stand-ins, seven functions …")
         with (
+            _local_model(options, console) as model,
             Stack(
                 store=options.store,
-                overrides=dict(options.set),
-                provider_environment=os.environ,
+                overrides={**(VARIABLES if model else {}), **dict(options.set)},
+                provider_environment=model.provider_environment if model else os.environ,
                 allowed_origins=origins,
                 first_token_ms=options.first_token_ms,
                 tokens_per_second=options.tokens_per_second,
@@ -40,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             ) as stack,
             PageServer(stack, port) as page,
         ):
-            console.print(describe(stack, page.url))
+            console.print(describe(stack, page.url, model.base_url if model else stack.llm.base_url))
             threading.Event().wait()
     except (StackError, BuildError) as error:
         console.print(f"up: {error}", style="red")
@@ -50,7 +54,19 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def describe(stack: Stack, page_url: str) -> str:
+@contextlib.contextmanager
+def _local_model(options: argparse.Namespace, console: Console) -> Iterator[LocalModel | None]:
+    """Run the local model while the stack runs, if it was asked for."""
+    with contextlib.ExitStack() as running:
+        model = None
+        if options.llm == "local":
+            log_file = options.build_folder / "logs" / "local_llm.log"
+            model = running.enter_context(LocalModel(prepare(console.print), log_file, console.print))
+        console.print("booting: Valkey, QStash and LLM stand-ins, seven functions …")
+        yield model
+
+
+def describe(stack: Stack, page_url: str, llm_url: str) -> str:
     """Return what a developer needs to know about a running stack."""
     token = stack.user_token(EXAMPLE_USER)
     functions = "\n".join(f"  {name:<12} {stack.url(name)}" for name in stack.functions)
@@ -61,7 +77,7 @@ functions (their logs are in {stack.log_folder})
 {functions}
 Redis          {stack.redis_url}
 QStash         {stack.qstash.url}   token {stack.qstash.token}
-LLM            {stack.llm.base_url}
+LLM            {llm_url}
 
 a token of the user "{EXAMPLE_USER}", and a first task:
   TOKEN={token}
@@ -77,6 +93,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make up", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="the page's port (default: a free one)")
     parser.add_argument("--store", choices=("tcp", "rest"), default="tcp", help="how functions reach Redis")
+    parser.add_argument(
+        "--llm",
+        choices=("stand-in", "local"),
+        default="stand-in",
+        help="who answers: the stand-in, or a real small model on this machine, slow and simple "
+        "(make up LLM=local; the first time it is compiled, which needs gcc and g++ and takes minutes: "
+        "docs/local-model.md)",
+    )
     parser.add_argument("--first-token-ms", type=float, default=400, help="how long the LLM stand-in thinks")
     parser.add_argument("--tokens-per-second", type=float, default=50, help="how fast it then talks")
     parser.add_argument("--build-folder", type=Path, default=BUILD_FOLDER, help="where bundles and logs go")

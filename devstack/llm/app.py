@@ -119,7 +119,7 @@ def _word_for_word(chat: ChatRequest, fault: Fault) -> Script:
     return Script(
         model=chat.model,
         thoughts=[],
-        pieces=split_pieces(fault.text),
+        pieces=split_pieces(fault.text.replace("{fence}", chat.fence)),
         finish_reason=fault.finish_reason,
         prompt_tokens=estimate_tokens(chat.prompt),
         include_usage=chat.include_usage,

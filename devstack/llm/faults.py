@@ -37,7 +37,7 @@ class FaultKind(StrEnum):
     FILTERED = "filtered"
     """Stops after `after_pieces` with the finish reason content_filter."""
     SAYS = "says"
-    """Answers `text`, word for word, with `finish_reason`."""
+    """Answers `text`, word for word, with `finish_reason`; `{fence}` in it is the code of the data marks."""
     LOOP = "loop"
     """Answers `text` and then its last 20 characters for ever, ignoring max_tokens."""
     NO_JSON_MODE = "no_json_mode"
@@ -57,7 +57,7 @@ class Fault(BaseModel):
     status: int = Field(default=500, ge=400, le=599)
     retry_after: str | None = None
     message: str = "A fault that was asked for."
-    """What the answer to a `status` or a `no_json_mode` says."""
+    """What a `status`, a `no_json_mode` or an `error_event` says."""
     after_pieces: int = Field(default=5, ge=0)
     text: str = ""
     finish_reason: str = "stop"

@@ -101,7 +101,8 @@ class Teller:
             case FaultKind.INVALID_UTF8:
                 return b'data: {"choices": [{"delta": {"content": "\xff\xfe"}}]}\n\n'
             case FaultKind.ERROR_EVENT:
-                return b'data: {"error": {"message": "overloaded", "code": "1305"}}\n\n'
+                error = {"message": self.fault.message if self.fault else "", "code": "1305"}
+                return f"data: {json.dumps({'error': error})}\n\n".encode()
         return b""
 
     def _end(self, kind: FaultKind | None) -> bytes:

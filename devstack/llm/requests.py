@@ -53,6 +53,12 @@ class ChatRequest:
         return {name: text for _, name, text in _DATA.findall(self.prompt) if text not in NOTHING}
 
     @property
+    def fence(self) -> str:
+        """The code of the data marks in this request."""
+        found = _DATA.search(self.prompt)
+        return found.group(1) if found else ""
+
+    @property
     def year(self) -> int:
         """The year of the date that the prompt gives as today's."""
         found = _TODAY.search(self.prompt)

@@ -28,6 +28,7 @@ from langchain_openai import ChatOpenAI
 
 from shared.config import ProviderSettings
 from shared.errors import RetryableTaskError
+from shared.llm.failures import event_error
 from shared.llm.formats import response_format
 from shared.llm.stop import StopSignal
 from shared.llm.templates import Spec
@@ -121,6 +122,7 @@ def events_of(pieces: Iterator[bytes]) -> Iterator[dict[str, Any]]:
 
     Raises:
         RetryableTaskError: what came is no event of the chat API, or it says that the provider failed.
+        PermanentTaskError: it says that the request is too long for the model.
     """
     for line in _lines(pieces):
         if not line.startswith(b"data:"):
@@ -133,7 +135,7 @@ def events_of(pieces: Iterator[bytes]) -> Iterator[dict[str, Any]]:
         except ValueError:
             raise RetryableTaskError("provider_error", "The model's answer could not be read.") from None
         if not isinstance(event, dict) or event.get("error"):
-            raise RetryableTaskError("provider_error", "The model's provider failed in mid-answer.")
+            raise event_error(data.decode(errors="replace"))
         yield event
 
 

@@ -17,6 +17,7 @@ MAX_RETRY_AFTER_SECONDS = 3600
 _PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY})
 """Client errors that another attempt can get past."""
 
+_CONTEXT_EXCEEDED = "context_exceeded"
 _TOO_LONG_STATUSES = frozenset(
     {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY}
 )
@@ -33,7 +34,7 @@ def as_task_error(error: Exception) -> TaskError | None:
         case openai.APITimeoutError() | httpx2.TimeoutException():
             return RetryableTaskError("provider_timeout", "The model's provider did not answer in time.")
         case openai.APIStatusError() if exceeds_context(error):
-            return PermanentTaskError("context_exceeded", "The material is too long for this model.")
+            return _context_exceeded()
         case openai.APIStatusError():
             return status_error(error.status_code, error.response.headers.get("retry-after"))
         case openai.APIConnectionError() | httpx2.TransportError() | httpx2.DecodingError() | OSError():
@@ -49,11 +50,16 @@ def exceeds_context(error: Exception) -> bool:
     """Tell whether a provider refused a request because it does not fit the model's context window."""
     import openai
 
-    return (
-        isinstance(error, openai.APIStatusError)
-        and error.status_code in _TOO_LONG_STATUSES
-        and _TOO_LONG.search(error.response.text) is not None
-    )
+    if isinstance(error, openai.APIStatusError):
+        return error.status_code in _TOO_LONG_STATUSES and _says_too_long(error.response.text)
+    return isinstance(error, PermanentTaskError) and error.code == _CONTEXT_EXCEEDED
+
+
+def event_error(event: str) -> TaskError:
+    """Translate an error that a provider reports inside a stream which began with 200."""
+    if _says_too_long(event):
+        return _context_exceeded()
+    return RetryableTaskError("provider_error", "The model's provider failed in mid-answer.")
 
 
 def status_error(status: int, retry_after: str | None) -> TaskError:
@@ -79,6 +85,14 @@ def retry_after_seconds(header: str | None) -> int | None:
     except ValueError:
         seconds = _seconds_until(header)
     return min(MAX_RETRY_AFTER_SECONDS, max(1, math.ceil(seconds))) if math.isfinite(seconds) else None
+
+
+def _says_too_long(text: str) -> bool:
+    return _TOO_LONG.search(text) is not None
+
+
+def _context_exceeded() -> PermanentTaskError:
+    return PermanentTaskError(_CONTEXT_EXCEEDED, "The material is too long for this model.")
 
 
 def _seconds_until(date: str) -> float:

@@ -106,8 +106,9 @@ def _run(
     # Tracing would be switched on by a variable of the environment, and sends users' texts to a third party.
     with tracing_context(enabled=False), open_chat(provider, call.model, spec, stop, idle_seconds) as chat:
         if spec.output is None:
-            _ask(chat, _prompt(call), fill(call), reader)
-            return _streamed(call, reader)
+            values = fill(call)
+            _ask(chat, _prompt(call), values, reader)
+            return _streamed(call, reader, values["fence"])
         output = _structured(call, spec.output, chat, reader)
         if spec.check is not None:
             spec.check(output, call.inputs, call.locale)
@@ -128,10 +129,12 @@ def _ask(chat: BaseChatModel, prompt: ChatPromptTemplate, values: dict[str, str]
         raise RetryableTaskError("provider_error", "The model's provider failed in mid-answer.")
 
 
-def _streamed(call: TemplateCall, reader: Reader) -> dict[str, Any]:
+def _streamed(call: TemplateCall, reader: Reader, fence: str) -> dict[str, Any]:
     text = reader.text
     if reader.finish_reason == LOOP:
         raise PermanentTaskError("invalid_output", "The model repeated itself without an end.")
+    if fence in text:
+        raise PermanentTaskError("invalid_output", "The model repeated its instructions.")
     check_text(text, call.locale)
     if reader.finish_reason == "length":
         reader.warnings.append("truncated")
@@ -151,17 +154,17 @@ def _structured(call: TemplateCall, output: type[Output], chat: BaseChatModel, r
     prompt, values = _prompt(call), fill(call)
     _ask(chat, prompt, values, reader)
     try:
-        return _parsed(reader, output)
+        return _parsed(reader, output, values["fence"])
     except UnusableAnswer as unusable:
         first = unusable
     reader.warnings.append("repaired")
     again = prompt + ChatPromptTemplate([("ai", "{answer}"), ("human", load_repair(call.locale))])
     try:
         _ask(chat, again, values | {"answer": _shown(reader), "problems": first.problems}, reader)
-        return _parsed(reader, output)
+        return _parsed(reader, output, values["fence"])
     except UnusableAnswer as unusable:
         raise unusable.to_task_error() from None
-    except openai.APIStatusError as error:
+    except (openai.APIStatusError, PermanentTaskError) as error:
         # The material fitted, so it is no fault of the material's when the mistake beside it does not.
         raise (first.to_task_error() if exceeds_context(error) else error) from None
 
@@ -172,7 +175,10 @@ def _shown(reader: Reader) -> str:
     return text if reader.finish_reason not in _CUT else text[:_CUT_SHOWN_LENGTH]
 
 
-def _parsed(reader: Reader, output: type[Output]) -> Output:
+def _parsed(reader: Reader, output: type[Output], fence: str) -> Output:
+    """Read the answer; one that holds the material's marks is made of the prompt, not of the material."""
+    if fence in reader.text:
+        raise UnusableAnswer("invalid_output", "The answer repeats the data marks. Leave them out.")
     return parse_output(reader.text, output, truncated=reader.finish_reason in _CUT)
 
 

@@ -70,6 +70,10 @@ USELESS: dict[str, tuple[dict[str, Any], str]] = {
     "the schema": ({"text": json.dumps(strict_schema(ResumeSummary))}, "empty_output"),
     "another object": ({"text": json.dumps({"answer": "yes", "score": 7})}, "empty_output"),
     "a refusal": ({"text": "I'm sorry, but I can't help with that."}, "invalid_output"),
+    "the data marks": (
+        {"text": json.dumps({"summary": '<data-{fence} name="resume_text">'})},
+        "invalid_output",
+    ),
     "half an object": ({"text": SKILLED[:-2], "finish_reason": "length"}, "invalid_output"),
     "half an object, said to be whole": ({"text": f'{{"profile": {SKILLED}'}, "invalid_output"),
     "a whole one, cut off later": ({"text": SKILLED, "finish_reason": "length"}, "invalid_output"),
@@ -143,6 +147,22 @@ def test_material_that_is_too_long_for_the_model_ends_the_task_and_says_so(
     assert failure(llm, template) == "context_exceeded"
 
 
+@pytest.mark.parametrize("template", [Template.JOB_MATCH, Template.RESUME_SUMMARY])
+def test_a_server_that_finds_the_material_too_long_inside_its_stream_ends_the_task_too(
+    llm: LlmStandIn, template: Template
+) -> None:
+    llm.fail("error_event", message=CONTEXT, after_pieces=0)
+    assert failure(llm, template) == "context_exceeded"
+
+
+def test_a_repair_that_is_too_long_inside_its_stream_ends_the_task_by_the_first_mistake(
+    llm: LlmStandIn,
+) -> None:
+    llm.fail("says", text="nonsense")
+    llm.fail("error_event", message=CONTEXT, after_pieces=0)
+    assert failure(llm, Template.RESUME_SUMMARY) == "invalid_output"
+
+
 def test_a_repair_that_does_not_fit_ends_the_task_by_the_first_mistake(llm: LlmStandIn) -> None:
     llm.fail("says", text="nonsense")
     llm.fail("status", status=400, message=CONTEXT, times=2)
@@ -162,6 +182,7 @@ def test_a_repair_that_does_not_fit_ends_the_task_by_the_first_mistake(llm: LlmS
         ("score: 80\n\nA good match.", "invalid_output"),
         ("I'm sorry, but I can't help with judging people, as it would be unfair to all of them.", "provider_refused"),
         ("score: 0\n\nAs an AI language model, I cannot judge a candidate and I will not do so here.", "provider_refused"),
+        (f"{ENGLISH}<data-{{fence}}>", "invalid_output"),
         ("很抱歉，我无法完成这个任务。" * 10, "provider_refused"),
         (CHINESE, "invalid_output"),
     ],
