@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.llm.answers import UnusableAnswer, parse_output, parse_score
-from shared.llm.models import JobVisionSummary, Output, ResumeCustomize, ResumeSummary
+from shared.llm.models import MAX_SUGGESTIONS, JobVisionSummary, Output, ResumeCustomize, ResumeSummary
 from shared.llm.prompts import shape_of
 from shared.llm.templates import SPECS
 from shared.llm.usage import Usage
@@ -56,6 +56,11 @@ def test_every_field_is_present_however_little_the_model_gave() -> None:
         ("summary", ["one", "two"], "one\ntwo"),
         ("languages", None, []),
         ("languages", "English", ["English"]),
+        ("languages", [{"language": "English", "level": "native"}], ["English, native"]),
+        ("languages", ["N/A"], []),
+        ("summary", " N/A ", ""),
+        ("summary", "未提供。", ""),
+        ("certifications", [{"name": "AWS", "year": 2022}], ["AWS, 2022"]),
         ("languages", "", []),
         ("languages", ["English", None, ""], ["English"]),
         (
@@ -63,10 +68,87 @@ def test_every_field_is_present_however_little_the_model_gave() -> None:
             {"role": "Chef"},
             [{"role": "Chef", "company": "", "duration": "", "highlights": [], "stack": []}],
         ),
+        ("experience", [{"role": "", "company": None, "highlights": [""]}], []),
     ],
 )
 def test_habits_of_models_are_forgiven(field: str, value: object, expected: object) -> None:
     assert parse(json.dumps({"skills": {"soft": ["x"]}, field: value}))[field] == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "terms"),
+    [
+        (["Go", "Python"], ["Go", "Python"]),
+        ("Go、Python; SQL", ["Go", "Python", "SQL"]),
+        ({"languages": ["Go"], "other": ["SQL"]}, ["Go", "SQL"]),
+        ([{"name": "Go", "level": 5}], ["Go, 5"]),
+        ("none", []),
+    ],
+)
+def test_skills_are_a_list_however_a_model_lists_them(said: object, terms: list[str]) -> None:
+    assert parse(json.dumps({"summary": "x", "skills": {"technical": said}}))["skills"]["technical"] == terms
+
+
+@pytest.mark.parametrize(
+    ("said", "markdown"),
+    [
+        ("- Go", "- Go"),
+        (["Go", "- SQL", ""], "- Go\n- SQL"),
+        ({"Languages": ["Go", "SQL"], "Tools": "Git", "Soft": []}, "- Languages: Go, SQL\n- Tools: Git"),
+        ([{"name": "AWS", "year": 2022}], "- AWS, 2022"),
+        (None, ""),
+    ],
+)
+def test_markdown_may_come_as_the_list_or_the_table_that_it_stands_for(said: object, markdown: str) -> None:
+    text = json.dumps({"resume": {"skills": said, "certificates": "x"}})
+    assert parse(text, ResumeCustomize)["resume"]["skills"] == markdown
+
+
+def test_a_link_is_its_address_whatever_is_said_about_it() -> None:
+    links = ["github.com/x", {"label": "LinkedIn", "url": "https://linkedin.com/in/x"}, {"label": "blog"}]
+    text = json.dumps({"header": {"links": links}})
+    assert parse(text)["header"]["links"] == ["github.com/x", "https://linkedin.com/in/x"]
+
+
+@pytest.mark.parametrize(
+    ("said", "confidence"),
+    [
+        (0.9, 0.9),
+        ("0.9", 0.9),
+        (93, 0.93),
+        ("93 %", 0.93),
+        (1, 1.0),
+        ("1%", 0.01),
+        ("high", 0.0),
+        (None, 0.0),
+    ],
+)
+def test_confidence_is_a_share_of_one(said: object, confidence: float) -> None:
+    text = json.dumps({"extractedText": "Chef", "confidence": said})
+    assert parse(text, JobVisionSummary)["confidence"] == pytest.approx(confidence)
+
+
+@pytest.mark.parametrize("said", [-1, 101, [0.9], {"value": 1}, "-"])
+def test_a_confidence_that_means_nothing_is_never_more_than_none(said: object) -> None:
+    text = json.dumps({"extractedText": "Chef", "confidence": said})
+    with suppress(UnusableAnswer):
+        assert parse(text, JobVisionSummary)["confidence"] == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [("verified", "verified"), ("Verified ", "verified"), ("needs review", "needs_review"),
+     ("not verified", "needs_review"), (True, "needs_review"), (None, "needs_review")],
+)  # fmt: skip
+def test_only_the_very_word_verifies_a_resume(said: object, status: str) -> None:
+    text = json.dumps({"resume": {"skills": "Go"}, "factCheck": {"status": said}})
+    assert parse(text, ResumeCustomize)["factCheck"]["status"] == status
+
+
+def test_five_suggestions_are_enough() -> None:
+    suggestions = [{"adjustment": f"change {n}", "reason": "r"} for n in range(9)]
+    text = json.dumps({"resume": {"skills": "Go"}, "suggestions": suggestions})
+    assert len(parse(text, ResumeCustomize)["suggestions"]) == MAX_SUGGESTIONS
 
 
 @pytest.mark.parametrize(
@@ -111,9 +193,31 @@ def test_an_advertisement_without_extracted_text_is_no_result() -> None:
     assert "extractedText" in unusable.value.problems
 
 
-def test_suggestions_without_a_resume_are_no_result() -> None:
+@pytest.mark.parametrize("resume", [{}, {"basics": {"name": "Mara", "summary": "An engineer."}}])
+def test_suggestions_without_a_resume_are_no_result(resume: object) -> None:
+    """D18."""
+    text = json.dumps({"suggestions": [{"adjustment": "a", "reason": "b"}], "resume": resume})
     with pytest.raises(UnusableAnswer):
-        parse('{"suggestions": [{"adjustment": "a", "reason": "b"}], "resume": {}}', ResumeCustomize)
+        parse(text, ResumeCustomize)
+
+
+def test_a_judgement_on_a_person_of_whom_nothing_is_known_is_no_result() -> None:
+    """D18."""
+    with pytest.raises(UnusableAnswer):
+        parse('{"header": {"name": "N/A"}, "profile": {"persona": "A capable professional."}}')
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_every_field_and_every_part_says_what_it_holds(output: type[Output]) -> None:
+    """The descriptions are what a model reads that is given the JSON schema."""
+    schema = output.model_json_schema(by_alias=True)
+    silent = [
+        f"{name}.{field}"
+        for name, part in {"": schema, **schema.get("$defs", {})}.items()
+        for field, facts in {"": part, **part["properties"]}.items()
+        if not facts.get("description")
+    ]
+    assert silent == []
 
 
 def test_an_answer_cut_off_is_never_a_result_even_if_it_parses() -> None:
