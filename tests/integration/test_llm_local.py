@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,6 +154,14 @@ def test_the_locked_packages_of_the_local_model_have_hashes_and_no_index() -> No
     assert "://" not in text
 
 
+@pytest.mark.parametrize(
+    "command", [("make", "help"), (sys.executable, "-m", "devstack.up", "--help")], ids=["make", "up"]
+)
+def test_the_help_tells_of_the_local_model(command: tuple[str, ...]) -> None:
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "LLM=local" in told
+
+
 # The server
 
 
@@ -270,7 +279,8 @@ def test_a_request_waits_its_turn_with_signs_of_life_and_a_client_that_goes_give
     with LocalFront(Front(model.upstream, CONTEXT_TOKENS, alive_seconds=0.05)) as front:
         url = f"{front.base_url}/chat/completions"
         with httpx.stream("POST", url, json=body) as first:
-            assert next(first.iter_lines()) == ": the model is busy"
+            held = first.iter_lines()  # a stream ends with its iterator
+            assert next(held) == ": the model is busy"
             wait_until(lambda: httpx.get(f"{model.upstream}/dev/requests").json() != [])
             with httpx.stream("POST", url, json=body) as second:
                 lines = second.iter_lines()
