@@ -18,7 +18,17 @@ from shared.llm.models import Output
 _WRAPPING = re.compile(
     r"<think>.*?</think>|<\|begin_of_box\|>|<\|end_of_box\|>|^\s*```(?:json)?\s*$", re.DOTALL | re.MULTILINE
 )
-_SCORE = re.compile(r"\W*score\W*?[:：]\W*(\d{1,3})(?![\d.])", re.IGNORECASE)
+_SCORE = re.compile(
+    r"[\s*_#>`\"'“{\[-]*"
+    r"(?:(?:overall|match|matching|fit)[ _-]*)?(?:score|(?:匹配|综合|总体|匹配度)?(?:分数|得分|评分)|匹配度)"
+    r"[\s*_`\"'”]*(?:[(（][^()（）\n]{1,12}[)）])?[\s*_`\"'”]*[:：=][\s*_`\"'“]*"
+    r"(\d{1,3})(?!\d)(?:\.0+(?!\d))?(?:\s*[/／]\s*100(?!\d))?(?!\.\d|,\d|\s*[/／~～–—至到-]\s*\d)",
+    re.IGNORECASE,
+)
+"""Also `**Score:** 85/100` and `匹配度：85 分`; not `8/10`, `80–90` or `85.5`, which are other scales."""
+_SCORE_ALONE = re.compile(rf"(?:{_SCORE.pattern})\s*[%％分.。*_`\"'”}}\]]*\s*", re.IGNORECASE)
+_SCORE_LINES = 5
+"""So many lines may stand before the score: a greeting, a fence. After a heading there is none."""
 _OBJECT = re.compile(r"\{(?=\s*[\"}])")
 """Where an object may begin; a brace in a sentence is followed by something else."""
 _MAX_PROBLEMS = 12
@@ -27,9 +37,13 @@ MIN_TEXT_LENGTH = 80
 _REFUSAL_MAX_LENGTH = 600
 """A refusal is short; a text that says "I'm sorry" and then goes on to its sections is none."""
 _REFUSAL = re.compile(
-    r"I.?m sorry|I am sorry|I apologi[sz]e|Sorry|As an AI|I can.?t |I cannot "
-    r"|I.?m (not able|unable)|I am (not able|unable)"
-    r"|(非常|很)?抱歉|对不起|我(无法|不能)|作为(一个|一名)?(AI|人工智能)",
+    r"(?:hello|hi|hey|well|unfortunately|您好|你好)?[\s,，!！.。]*(?:"
+    r"(?:but |so )?I(?:.?m| am) (?:really |very |so )?sorry|I (?:must |have to )?apologi[sz]e"
+    r"|sorry\b|(?:my )?apologies|as an? (?:AI|artificial|(?:large )?language model)"
+    r"|I (?:can.?t|cannot|can not|won.?t|will not|must decline|have to decline)\b"
+    r"|I(?:.?m| am) (?:not able|unable)|this (?:request|content) (?:violates|is not allowed)"
+    r"|(?:非常|很|十分|实在)?抱歉|对不起|不好意思|我(?:暂时|目前)?(?:无法|不能|没法)|作为(?:一个|一名|一款)?(?:AI|人工智能|语言模型|大模型)"
+    r"|(?:这个|该|你的|您的)(?:问题|请求|内容)我?(?:暂时)?(?:无法|不能|不便)|根据相关(?:法律|规定|政策)|让我们换个话题)",
     re.IGNORECASE,
 )
 _CJK = re.compile(r"[㐀-鿿]")
@@ -102,9 +116,15 @@ def speaks(text: str, locale: str) -> bool:
 
 def parse_score(text: str) -> int | None:
     """Return the number of a match's first line, `score: NN`; None when there is none from 0 to 100."""
-    match = _SCORE.match(text.lstrip().split("\n", 1)[0])
-    score = int(match.group(1)) if match else 101
-    return score if score <= 100 else None
+    answer = text.rpartition("</think>")[2]
+    lines = [line for line in answer.splitlines() if line.strip()][:_SCORE_LINES]
+    for number, line in enumerate(lines):
+        if match := _SCORE.match(line) if number == 0 else _SCORE_ALONE.fullmatch(line):
+            score = int(match.group(1))
+            return score if score <= 100 else None
+        if line.startswith("## "):
+            return None
+    return None
 
 
 def _object_in(text: str, output: type[Output]) -> Any:

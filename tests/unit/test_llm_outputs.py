@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.llm.answers import UnusableAnswer, parse_output, parse_score
+from shared.errors import PermanentTaskError
+from shared.llm.answers import UnusableAnswer, check_text, parse_output, parse_score
 from shared.llm.models import MAX_SUGGESTIONS, JobVisionSummary, Output, ResumeCustomize, ResumeSummary
 from shared.llm.prompts import shape_of
 from shared.llm.templates import SPECS
@@ -248,6 +249,34 @@ def test_no_text_makes_the_parser_fail_in_another_way(text: str) -> None:
         ("\n**score: 72**\n", 72),
         ("score：64\n", 64),
         ("score: 85/100\n", 85),
+        ("score: 85 / 100\n", 85),
+        ("**Score:** 85%\n", 85),
+        ("### Match score: 85 (strong)\n", 85),
+        ("Overall Score (0-100): 85\n", 85),
+        ("评分：85\n", 85),
+        ("匹配度：85分\n", 85),
+        ("**匹配分数**： 85\n", 85),
+        ("score = 85\n", 85),
+        ("`score: 85`\n", 85),
+        ('{"score": 85}\n', 85),
+        ("score: 85.0\n", 85),
+        ("```markdown\nscore: 85\n\n## x\n```", 85),
+        ("Here is my judgement:\n\nscore: 85\n\n## x", 85),
+        ("好的，以下是分析。\n\n评分：85分\n", 85),
+        ("Let me think. score: 10\n</think>\n\nscore: 85\n", 85),
+        ("\ufeff\n \nscore: 85", 85),
+        ("score: 85 – strong match\n", 85),
+        ("score: -5\n", None),
+        ("score: 8/10\n", None),
+        ("score: 80-90\n", None),
+        ("score: 80–90\n", None),
+        ("score: 1,000\n", None),
+        ("score: NN\n", None),
+        ("score:\n85\n", None),
+        ("underscore: 85\n", None),
+        ("Some say score: 85 is much.\n", None),
+        ("First line\nscore: 85 is what others would get\n", None),
+        ("a\nb\nc\nd\ne\nscore: 85\n", None),
         ("score: 101\n", None),
         ("score: high\n", None),
         ("score: 85.5\n", None),
@@ -274,3 +303,71 @@ def test_a_thousand_tokens_each_way_cost_what_the_table_says(model: Model, cost:
 
 def test_every_model_has_a_price() -> None:
     assert all(Usage(1, 1).to_json(model)["cost"] > 0 for model in Model)
+
+
+LONG = " Please contact the provider of this service if you think that this is a mistake of ours."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't help with that." + LONG,
+        "I’m really sorry, I can’t assist." + LONG,
+        "Unfortunately, I cannot judge a candidate." + LONG,
+        "As a language model, I do not give advice on careers." + LONG,
+        "I must decline this request." + LONG,
+        "**I won't do this.**" + LONG,
+        "抱歉，我无法完成这个任务。" * 8,
+        "您好，这个问题我暂时无法回答，让我们换个话题再聊聊吧。" * 4,
+        "作为一款人工智能助手，我不能对候选人作出评价。" * 4,
+        "score: 0\n\n很抱歉，根据相关规定，我不能回答。" * 4,
+    ],
+)
+@pytest.mark.parametrize("locale", ["en", "zh"])
+def test_a_refusal_is_an_error_and_no_result(text: str, locale: str) -> None:
+    """D18."""
+    with pytest.raises(PermanentTaskError) as refused:
+        check_text(text, locale)
+    assert refused.value.code == "provider_refused"
+
+
+@pytest.mark.parametrize(
+    ("text", "locale"),
+    [
+        ("## Self-introduction\nI am sorry to leave my team, but this job is the one I want." + LONG, "en"),
+        ("## 自我介绍\n很抱歉打扰您，我叫林晓雯，最近一段经历是在云岸科技担任高级后端工程师。" * 3, "zh"),
+        ("score: 55\n\n## Overall assessment\nUnfortunately, I cannot see a degree." + LONG, "en"),
+        (
+            "score: 55\n\n## 总体评价\n作为一名人工智能工程师，你的经历与岗位非常接近，差距在于没有学历。"
+            * 3,
+            "zh",
+        ),
+        (
+            "You cannot claim Kafka, and I am unable to find a degree, but the rest of it fits well." + LONG,
+            "en",
+        ),
+        ("I'm sorry" + " that this advertisement asks for so much, yet you have done most of it." * 12, "en"),
+    ],
+)
+def test_an_answer_with_regret_in_it_is_no_refusal(text: str, locale: str) -> None:
+    check_text(text, locale)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "score: 80", "**score: 80**\n\n", "```\n```", "## \n"])
+def test_a_streamed_text_without_content_is_an_error(text: str) -> None:
+    """D18."""
+    with pytest.raises(PermanentTaskError) as empty:
+        check_text(text, "en")
+    assert empty.value.code == "empty_output"
+
+
+def test_the_price_of_single_tokens_is_exact() -> None:
+    """Seven hundred thousand times 0.000008 in binary fractions is something else."""
+    assert Usage(1, 0).to_json(Model.DEEPSEEK_CHAT)["cost"] == 0.000002
+    assert Usage(3, 1).to_json(Model.DEEPSEEK_REASONER)["cost"] == 0.000036
+    assert Usage(700_001, 0).to_json(Model.DEEPSEEK_REASONER)["cost"] == 5.600008
+
+
+def test_usage_of_several_calls_is_added_before_it_is_priced() -> None:
+    usage = (Usage(1, 2) + Usage(10, 20)).to_json(Model.GLM_FLASH)
+    assert (usage["promptTokens"], usage["completionTokens"], usage["totalTokens"]) == (11, 22, 33)
