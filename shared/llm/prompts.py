@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -30,6 +30,10 @@ from shared.routing import Model, Template
 Locale = Literal["zh", "en"]
 SEPARATOR = "<!-- user -->\n"
 NOTHING: Mapping[Locale, str] = {"zh": "（无）", "en": "(none)"}
+
+
+def _random_code() -> str:
+    return secrets.token_hex(8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +82,22 @@ def fill(call: TemplateCall) -> dict[str, str]:
     if call.inputs.keys() != spec.inputs:
         wrong = ", ".join(sorted(spec.inputs ^ call.inputs.keys()))
         raise ValueError(f"{call.template} takes other inputs; missing or too many: {wrong}")
-    fence = secrets.token_hex(8)
-    values = {name: _fenced(name, call.inputs[name], fence, call.locale) for name in spec.texts}
+    texts = {name: _as_text(call.inputs[name]) for name in spec.texts}
+    if passages := context_passages(call):
+        texts["context"] = "\n\n".join(passages)
+    fence = fresh_fence(texts.values())
+    values = {name: _fenced(name, text or NOTHING[call.locale], fence) for name, text in texts.items()}
     values |= {"task": str(call.template), "today": call.today.isoformat(), "fence": fence}
-    passages = context_passages(call)
-    values["context"] = _fenced("context", "\n\n".join(passages), fence, call.locale) if passages else ""
+    values.setdefault("context", "")
     if spec.output is not None:
         values["output_shape"] = json.dumps(shape_of(spec.output), ensure_ascii=False, indent=2)
     return values
+
+
+def fresh_fence(texts: Iterable[str], make: Callable[[], str] = _random_code) -> str:
+    """Return a code for the marks around texts that none of them contains."""
+    known = "\n".join(texts)
+    return next(code for code in iter(make, None) if code not in known)
 
 
 def context_passages(_call: TemplateCall) -> tuple[str, ...]:
@@ -113,9 +125,14 @@ def shape_of(annotation: Any) -> Any:
     return "" if annotation is str else 0
 
 
-def _fenced(name: str, value: Any, fence: str, locale: Locale) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) if value else ""
-    return f'<data-{fence} name="{name}">\n{text or NOTHING[locale]}\n</data-{fence}>'
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value if value.strip() else ""
+    return json.dumps(value, ensure_ascii=False) if value else ""
+
+
+def _fenced(name: str, text: str, fence: str) -> str:
+    return f'<data-{fence} name="{name}">\n{text}\n</data-{fence}>'
 
 
 def _parts(name: str, locale: Locale) -> tuple[str, str]:
