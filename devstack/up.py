@@ -21,6 +21,12 @@ from devstack.stack import Stack
 from scripts.bundle import BUILD_FOLDER, BuildError
 
 EXAMPLE_USER = "dev"
+_HOW_TO_TALK = """to talk to it as the user "{user}", paste these lines into another terminal, or say . {file}
+{lines}
+docs/api.md has every call, ready to paste after them.
+
+Ctrl-C ends everything.
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
             PageServer(stack, port) as page,
         ):
             console.print(describe(stack, page.url, model.base_url if model else stack.llm.base_url))
-            threading.Event().wait()
+            with exports(stack, options.build_folder / "up.env") as lines:
+                console.print(lines)
+                threading.Event().wait()
     except (StackError, BuildError) as error:
         console.print(f"up: {error}", style="red")
         return 1
@@ -68,7 +76,6 @@ def _local_model(options: argparse.Namespace, console: Console) -> Iterator[Loca
 
 def describe(stack: Stack, page_url: str, llm_url: str) -> str:
     """Return what a developer needs to know about a running stack."""
-    token = stack.user_token(EXAMPLE_USER)
     functions = "\n".join(f"  {name:<12} {stack.url(name)}" for name in stack.functions)
     return f"""
 page           {page_url}
@@ -78,15 +85,28 @@ functions (their logs are in {stack.log_folder})
 Redis          {stack.redis_url}
 QStash         {stack.qstash.url}   token {stack.qstash.token}
 LLM            {llm_url}
-
-a token of the user "{EXAMPLE_USER}", and a first task:
-  TOKEN={token}
-  curl -s {stack.url("actions")}/actions/upload-resume -H "Authorization: Bearer $TOKEN" \\
-    -H 'Content-Type: application/json' -d '{{"text": "Ann Lee, engineer, Python", "locale": "en"}}'
-then follow it: curl -N "<the streamUrl of the answer>"
-
-Ctrl-C ends everything.
 """
+
+
+@contextlib.contextmanager
+def exports(stack: Stack, file: Path) -> Iterator[str]:
+    """Keep what a terminal needs to talk to the stack in a file, while the stack runs.
+
+    Yields the lines for a developer to paste. The file holds a token, so only its owner may read it.
+    """
+    variables = {
+        "ACTIONS": stack.url("actions"),
+        "TOKEN": stack.user_token(EXAMPLE_USER),
+        "REDIS_URL": stack.redis_url,
+    }
+    lines = "\n".join(f"export {name}={value}" for name, value in variables.items())
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    try:
+        file.write_text(f"{lines}\n", encoding="utf-8")
+        yield _HOW_TO_TALK.format(user=EXAMPLE_USER, file=file, lines=lines)
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _parser() -> argparse.ArgumentParser:

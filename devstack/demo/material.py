@@ -8,13 +8,13 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-_SAMPLES = Path(__file__).with_name("samples")
+SAMPLES = Path(__file__).with_name("samples")
 _WIDTH, _MARGIN, _LINE, _FONT_SIZE = 900, 40, 30, 20
 
 
 def sample(name: str) -> str:
     """Return a sample's text, for example `sample("resume.en")`."""
-    return (_SAMPLES / f"{name}.txt").read_text(encoding="utf-8")
+    return (SAMPLES / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def draw(text: str) -> bytes:
