@@ -9,6 +9,7 @@ first call, never at import: it costs a second, and most requests of a cold star
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "StopSignal", "TemplateCall", "run_template", "warm"]
 
+log = logging.getLogger(__name__)
 _REFUSED = frozenset({"content_filter", "sensitive", "refusal"})
 _CUT = frozenset({"length", LOOP})
 _CUT_SHOWN_LENGTH = 2_000
@@ -158,6 +160,8 @@ def _structured(call: TemplateCall, output: type[Output], chat: BaseChatModel, r
     except UnusableAnswer as unusable:
         first = unusable
     reader.warnings.append("repaired")
+    # No word of the answer: it is made of a user's material.
+    log.warning("%s: %s answered %s (%s)", call.template, call.model, first.code, reader.finish_reason)
     again = prompt + ChatPromptTemplate([("ai", "{answer}"), ("human", load_repair(call.locale))])
     try:
         _ask(chat, again, values | {"answer": _shown(reader), "problems": first.problems}, reader)
