@@ -1,35 +1,70 @@
-"""What callers send and get, as pydantic models: they validate requests and describe the HTTP."""
+"""What callers send, as pydantic models: they validate every request, and the document describes them.
+
+`scripts/openapi.py` writes `openapi.json` from these and from the models of answers.py; the sentence below a
+field is its description there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import SkipJsonSchema
 
 from shared.errors import InvalidRequest
 
 B = TypeVar("B", bound="Body")
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Locale = Literal["zh", "en"]
+Absent = SkipJsonSchema[None]
+"""None stands for a field that is not there: null is no value of it."""
+SomeText = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"\S"})]
+DataUrl = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^data:image/(png|jpeg|webp);base64,"})]
 
 
-class Body(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+class Documented(BaseModel):
+    """A model of the contract: camelCase outside, and nothing that it does not name."""
 
-    locale: Literal["zh", "en"] | None = None
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+
+class Body(Documented):
+    locale: Locale | None = None
+    """The language of the result. Left out or null, it is the language of the text; for a picture that of
+    `Accept-Language`; for a step of a service the service's."""
 
 
 class UploadBody(Body):
-    text: str | None = None
+    """A résumé, or a detailed career history, as text."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["text"]})  # a form has a file in its place
+
+    text: SomeText | Absent = None
+    """Plain text or Markdown; white space around it is dropped."""
 
 
 class CreateServiceBody(Body):
-    job_text: str | None = None
-    job_image: str | None = None
+    """A job advertisement: one of `jobText` and `jobImage`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["jobText"]}, {"required": ["jobImage"]}]}
+    )
+
+    job_text: SomeText | Absent = None
+    """The advertisement as text; white space around it is dropped."""
+    job_image: DataUrl | Absent = None
+    """A picture of the advertisement as a data URL. Its type is decided by its content: PNG, JPEG or WebP."""
 
 
 class ServiceBody(Body):
-    service_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    """The next step of a service."""
+
+    service_id: Id
+    """The service, as `create-service` named it; its match must be done."""
 
 
 def parse(model: type[B], body: Mapping[str, Any]) -> B:
