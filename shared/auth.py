@@ -167,14 +167,14 @@ def _bearer(header: str | None) -> str:
     return token
 
 
+def is_user_id(text: str) -> bool:
+    """Tell whether a text can be a userId, which becomes part of Redis keys: visible and not too long."""
+    return 0 < len(text) <= MAX_USER_ID_CHARACTERS and text.isprintable()
+
+
 def _user_id(claims: Mapping[str, Any]) -> str:
-    """Return `sub`, which becomes part of Redis keys and log lines: a string, visible and not too long."""
     user_id = claims["sub"]
-    if (
-        not isinstance(user_id, str)
-        or not 0 < len(user_id) <= MAX_USER_ID_CHARACTERS
-        or not user_id.isprintable()
-    ):
+    if not isinstance(user_id, str) or not is_user_id(user_id):
         raise AuthRequired
     return user_id
 

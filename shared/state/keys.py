@@ -12,6 +12,7 @@
 | `user:{userId}:services` | sorted set | the user's services by creation, ms |
 | `service:{serviceId}` | hash | a service: its advertisement, match, customised résumé, interview tips |
 | `idem:{userId}:{sha256}` | string | which task an Idempotency-Key led to, 24 h |
+| `rate:{sha256}:{kind}` | hash | a user's requests of one kind: `count` in the window begun at `since` (ms), and `before` |
 | `queue:{queueId}` | sorted set | queue places: `{taskId}:{step}` by enqueue time, ms |
 | `queue:rates` | hash | per queue: end of the last step (`at`, ms), mean interval between ends (`ms`) |
 | `lock:model:{modelId}:{tier}` | sorted set | model slots: holder by lease expiry, ms |
@@ -64,7 +65,12 @@ def service(service_id: str) -> str:
 
 def idempotency(user_id: str, key: str) -> str:
     """Hash the caller's key: it is a stranger's text of any length."""
-    return f"idem:{user_id}:{hashlib.sha256(key.encode()).hexdigest()}"
+    return f"idem:{user_id}:{_sha256(key)}"
+
+
+def rate(user_id: str, kind: str) -> str:
+    """Hide who it is: it is written before anybody asks whether there is such a user."""
+    return f"rate:{_sha256(user_id)}:{kind}"
 
 
 def queue(lane: Lane) -> str:
@@ -107,3 +113,7 @@ def of_transition(
         index,
         *(queue(lane) for lane in Lane),
     ]
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

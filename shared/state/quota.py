@@ -1,17 +1,19 @@
-"""A user's coins: `user:{id}:quota` and its ledger.
+"""A user's coins: `quota:{sha256}` and its ledger.
 
-Written only inside `admit_task` (grant, debit) and the ends of a task (refund), in the script that also
-changes the task: a debit without a task, or a refund of one that ended `done`, cannot be written (D15,
-D19).
+Written only inside `admit_task` (first grant, debit), the ends of a task (refund) and `grant_quota`, each in
+the script that also changes what it is about: a debit without a task, or a refund of one that ended `done`,
+cannot be written (D15, D19). So the ledger's sum is the balance, always.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from shared.state import keys
+from shared.state.scripts import load_script
 from shared.state.store import Store
 
 
@@ -21,6 +23,25 @@ class Quota:
 
     balance: int
     ledger: list[dict[str, Any]]
+    known: bool
+    """Whether there is such a user; a new one's first grant is written when the first task is admitted."""
+
+    @property
+    def unexplained(self) -> int:
+        """How many coins the balance has more than its ledger says; 0 unless something is very wrong."""
+        if not (self.known or self.ledger):
+            return 0
+        return self.balance - sum(int(line["delta"]) for line in self.ledger)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What became of a grant: `coins` are those of the grant that stands under its reference."""
+
+    status: Literal["granted", "replay", "mismatch", "short"]
+    """Done; done before; refused: the reference stands for other coins, or there are not so many to take."""
+    coins: int
+    balance: int
 
 
 def read_quota(store: Store, user_id: str, *, initial: int) -> Quota:
@@ -28,4 +49,16 @@ def read_quota(store: Store, user_id: str, *, initial: int) -> Quota:
     balance, lines = store.pipeline(
         [["HGET", keys.quota(user_id), "balance"], ["LRANGE", keys.ledger(user_id), 0, -1]]
     )
-    return Quota(initial if balance is None else int(balance), [json.loads(line) for line in lines])
+    ledger = [json.loads(line) for line in lines]
+    return Quota(initial if balance is None else int(balance), ledger, known=balance is not None)
+
+
+def grant(store: Store, user_id: str, coins: int, reference: str, *, initial: int) -> Granted:
+    """Grant a user `coins`, or take some back when it is below 0: once for each reference.
+
+    The user sees the reference in the ledger. One who was never seen is granted `initial` coins first.
+    """
+    mark = hashlib.sha256(reference.encode()).hexdigest()
+    request = json.dumps({"coins": coins, "reference": reference, "mark": mark, "initialQuota": initial})
+    answer = store.script(load_script("grant_quota"), [keys.quota(user_id), keys.ledger(user_id)], [request])
+    return Granted(**json.loads(answer))

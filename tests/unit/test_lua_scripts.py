@@ -11,17 +11,21 @@ from typing import Any
 
 import pytest
 
-from shared.config import StreamSettings, TimeSettings, get_concurrency_config
+from shared.actions.rates import RequestRates
+from shared.config import RateLimits, StreamSettings, TimeSettings, get_concurrency_config
 from shared.routing import CREATE_SERVICE_TEXT, Lane, Model, Template, Tier
 from shared.state import keys
 from shared.state.keys import TaskRef
 from shared.state.lifecycle import Admission, Attempt, Finished, Step
+from shared.state.quota import grant
 from shared.state.scripts import LUA_FOLDER, Script, load_script
 from shared.state.tasks import Tasks
 
 PAGE = Path(__file__).parents[2] / "docs" / "internals" / "transitions.md"
 SCRIPTS = sorted(path.stem for path in LUA_FOLDER.glob("*.lua") if not path.stem.startswith("lib_"))
 KEY_COUNT = 11 + len(Lane)
+OTHER_KEYS = {"count_request": 1, "grant_quota": 2}
+"""How many keys a script takes that is no transition of a task."""
 REF = TaskRef("t", "s", "u")
 STEP = Step(Template.JOB_MATCH, Lane.PAID_STREAM, Model.DEEPSEEK_REASONER, 1000)
 ATTEMPT = Attempt(
@@ -45,6 +49,8 @@ ANSWERS: dict[str, Any] = {
     "cancel_task": "done",
     "begin_publish": 0,
     "list_overdue": [],
+    "count_request": [1, 0, 1, 60_000],
+    "grant_quota": '{"status":"granted","coins":5,"balance":13}',
 }
 
 
@@ -91,6 +97,8 @@ def sent() -> dict[str, tuple[Sequence[str], Sequence[Any]]]:
     tasks.read("t")
     tasks.overdue()
     tasks.sweep(REF, step=STEP, tier=Tier.PAID)
+    grant(store, "u", 5, "r", initial=8)
+    RequestRates(store, RateLimits(reads="3/minute", writes="3/minute")).count("u", writes=False)
     return store.sent
 
 
@@ -138,7 +146,7 @@ def test_a_script_uses_every_argument_that_its_header_lists_and_no_other(name: s
 def test_a_wrapper_sends_what_its_script_takes(name: str, sent: dict[str, Any]) -> None:
     argv = _header(name)["ARGV"]
     key_list, args = sent[name]
-    assert len(key_list) == KEY_COUNT
+    assert len(key_list) == OTHER_KEYS.get(name, KEY_COUNT)
     if "JSON:" in argv:
         assert set(json.loads(args[0])) == _json_names(argv)
     else:
@@ -183,7 +191,7 @@ def test_the_documentation_has_no_section_of_a_script_that_is_gone() -> None:
 
 def test_every_key_has_a_row_in_the_documentation() -> None:
     rows = re.findall(r"^\| (`[^`]+`) \| \w[\w ]* \|", keys.__doc__ or "", re.MULTILINE)
-    assert len(rows) == 13
+    assert len(rows) == 14
     page = PAGE.read_text(encoding="utf-8")
     assert [row for row in rows if f"| {row} |" not in page] == []
 
