@@ -100,6 +100,8 @@ class Plan:
     action: Action
     cost: int
     steps: tuple[Template, ...]
+    once: bool = False
+    """One at a time for each service: asked for while it is under way, the task under way is the answer."""
 
 
 _PROVIDERS: Mapping[Model, Provider] = MappingProxyType(
@@ -133,8 +135,8 @@ UPLOAD_RESUME = Plan(Action.UPLOAD_RESUME, 1, (Template.RESUME_SUMMARY,))
 UPLOAD_DETAILED_RESUME = Plan(Action.UPLOAD_DETAILED_RESUME, 1, (Template.DETAILED_RESUME_SUMMARY,))
 CREATE_SERVICE_TEXT = Plan(Action.CREATE_SERVICE, 2, (Template.JOB_MATCH,))
 CREATE_SERVICE_IMAGE = Plan(Action.CREATE_SERVICE, 2, (Template.JOB_VISION_SUMMARY, Template.JOB_MATCH))
-CUSTOMIZE_RESUME = Plan(Action.CUSTOMIZE_RESUME, 2, (Template.RESUME_CUSTOMIZE,))
-INTERVIEW_TIPS = Plan(Action.INTERVIEW_TIPS, 2, (Template.INTERVIEW_PREP,))
+CUSTOMIZE_RESUME = Plan(Action.CUSTOMIZE_RESUME, 2, (Template.RESUME_CUSTOMIZE,), once=True)
+INTERVIEW_TIPS = Plan(Action.INTERVIEW_TIPS, 2, (Template.INTERVIEW_PREP,), once=True)
 
 
 def serves(lane: Lane, template: Template) -> bool:

@@ -175,11 +175,14 @@ class Admissions:
     def _replay(self, task_id: str, idempotency_key: str | None) -> dict[str, Any]:
         """Answer a repeated request; a task that was admitted and never published is published now.
 
-        The first request may be publishing it at this moment: both send the same deduplication id.
+        The first request may be publishing it at this moment: both send the same deduplication id. It may have
+        failed at it a moment ago: then this one has failed too, and its key is free.
         """
         record = self._record(task_id)
         if record["step"] == "0" and self._tasks.begin_publish(ref_of(record), 0) == 1:
             self._publish(record, idempotency_key)
+        elif self._record(task_id).get("errorCode") == PublishFailed.code:
+            self._give_back(ref_of(record), idempotency_key)
         return self._accepted(record, replay=True)
 
     def _accepted(self, record: Mapping[str, Any], *, replay: bool) -> dict[str, Any]:

@@ -7,10 +7,12 @@ methods and CORS are decided here. Clients are built on the first request, after
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,8 +26,12 @@ from werkzeug.formparser import MultiPartParser
 
 from shared.actions.admission import Admissions, Links
 from shared.actions.callbacks import Callbacks
+from shared.actions.deletion import Deletion
+from shared.actions.images import Images
+from shared.actions.openapi import openapi_document
 from shared.actions.producer import Producer
 from shared.actions.queries import Queries
+from shared.actions.rates import RequestRates
 from shared.actions.services import Call, Sent, Services
 from shared.actions.sweeper import Sweeper
 from shared.actions.uploads import MAX_BODY_BYTES
@@ -33,6 +39,7 @@ from shared.auth import UserTokens
 from shared.config import ActionsSettings, load_actions
 from shared.errors import (
     NON_RETRYABLE,
+    AuthRequired,
     ConfigError,
     FileTooLarge,
     InvalidRequest,
@@ -86,15 +93,28 @@ class Application:
     @cached_property
     def services(self) -> Services:
         admissions = Admissions(self.settings, self.tasks, self.producer, self.sweeper, self.links)
-        return Services(self.store, BlobStore(self.settings.blob_url), admissions)
+        return Services(self.store, self.images, admissions)
+
+    @cached_property
+    def images(self) -> Images:
+        max_age_seconds = self.settings.time.place_max_age_seconds
+        return Images(BlobStore(self.settings.blob_url), max_age_seconds=max_age_seconds)
+
+    @cached_property
+    def deletion(self) -> Deletion:
+        return Deletion(self.store, self.tasks, self.images, initial_quota=self.settings.initial_quota)
 
     @cached_property
     def queries(self) -> Queries:
-        return Queries(self.settings, self.store, self.tasks, self.sweeper, self.links)
+        return Queries(self.settings, self.store, self.tasks, self.sweeper, self.links, self.images)
 
     @cached_property
     def callbacks(self) -> Callbacks:
-        return Callbacks(self.tasks, self.producer, self.sweeper)
+        return Callbacks(self.tasks, self.producer, self.sweeper, self.images)
+
+    @cached_property
+    def rates(self) -> RequestRates:
+        return RequestRates(self.store, self.settings.rate_limits)
 
     @cached_property
     def users(self) -> UserTokens:
@@ -111,7 +131,7 @@ class Application:
             response = refusal(SluiceError("Something went wrong here; it has been logged."))
         return self._with_cors(request, response)
 
-    def _route(self, request: Request) -> Response:
+    def _route(self, request: Request) -> Response:  # noqa: PLR0911  # a table of addresses, one answer each
         if request.method == "OPTIONS":
             return Response(status=HTTPStatus.NO_CONTENT)
         match request.path.strip("/").split("/"):
@@ -122,9 +142,15 @@ class Application:
             case ["tasks", task_id, "cancel"]:
                 _require_method(request, "POST")
                 return answer_json(self.queries.cancel(self._user(request), task_id))
+            case ["openapi.json"]:
+                _require_method(request, "GET", "HEAD")
+                return _contract(request)
             case ["healthz"]:
                 _require_method(request, "GET", "HEAD")
                 return answer_json({"ok": True})
+            case ["me"]:
+                _require_method(request, "DELETE")
+                return answer_json(self.deletion.delete(self._user(request)))
             case [name, *ids]:
                 return self._query(request, name, ids)
         raise NotFound("There is no such address.")
@@ -142,10 +168,31 @@ class Application:
         if read is None:
             raise NotFound("There is no such address.")
         _require_method(request, "GET", "HEAD")
-        return answer_json(read(self._user(request), *ids))
+        answer = read(self._user(request), *ids)
+        return self._poll(request, answer) if name == "tasks" else answer_json(answer)
+
+    def _poll(self, request: Request, body: Mapping[str, Any]) -> Response:
+        """Answer a poll; 304 while nothing has changed but the stream token.
+
+        The tag changes with half the token's lifetime too: whoever only polls never holds an expired address.
+        """
+        half_life = int(time.time() / (self.settings.stream_token_ttl_seconds / 2))
+        seen = json.dumps([{**body, "streamUrl": half_life}], sort_keys=True)
+        response = answer_json(body)
+        response.headers["Cache-Control"] = "private, no-cache"
+        response.set_etag(hashlib.sha256(seen.encode()).hexdigest()[:32], weak=True)
+        response.make_conditional(request.environ)  # turns it into a 304 in place
+        return response
 
     def _user(self, request: Request) -> str:
-        return self.users.user_id(request.headers.get("Authorization"))
+        """Return who asks, and count the request, before any other work is done for it.
+
+        Raises:
+            AuthRequired, RateLimited: nothing else has been looked at.
+        """
+        user_id = self.users.user_id(request.headers.get("Authorization"))
+        self.rates.count(user_id, writes=request.method not in {"GET", "HEAD"})
+        return user_id
 
     def _action(self, request: Request, name: str) -> Response:
         if name not in set(Action):
@@ -198,6 +245,15 @@ def answer_json(body: Mapping[str, Any], status: int = HTTPStatus.OK) -> Respons
     return Response(text, status=status, mimetype="application/json", headers={"Cache-Control": "no-store"})
 
 
+def _contract(request: Request) -> Response:
+    """Answer with the document that describes all of this; it changes only with a release."""
+    headers = {"Cache-Control": "public, max-age=300"}
+    response = Response(openapi_document(), mimetype="application/json", headers=headers)
+    response.add_etag()
+    response.make_conditional(request.environ)
+    return response
+
+
 def refusal(error: SluiceError) -> Response:
     """Turn an error into its answer; what a signature check found stays in the log."""
     if error.status in {HTTPStatus.INTERNAL_SERVER_ERROR, NON_RETRYABLE} or error.code == "bad_signature":
@@ -210,6 +266,10 @@ def refusal(error: SluiceError) -> Response:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, QueueFull):
         body["queueId"] = error.queue_id
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join((*error.allowed, "OPTIONS"))
+    if isinstance(error, AuthRequired):
+        headers["WWW-Authenticate"] = "Bearer"
     if error.status == NON_RETRYABLE:
         headers["Upstash-NonRetryable-Error"] = "true"
     response = answer_json(body, error.status)
@@ -219,7 +279,7 @@ def refusal(error: SluiceError) -> Response:
 
 def _require_method(request: Request, *methods: str) -> None:
     if request.method not in methods:
-        raise MethodNotAllowed(f"This address answers {' and '.join(methods)}.")
+        raise MethodNotAllowed(*methods)
 
 
 def _idempotency_key(request: Request) -> str | None:

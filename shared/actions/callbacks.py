@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shared.actions.images import Images
 from shared.actions.producer import Producer
 from shared.actions.sweeper import Sweeper, outgoing_of, ref_of, steps_of
 from shared.errors import NON_RETRYABLE, MessageError
@@ -48,15 +49,17 @@ def parse_callback(body: bytes) -> Callback:
 class Callbacks:
     """The three callbacks."""
 
-    def __init__(self, tasks: Tasks, producer: Producer, sweeper: Sweeper) -> None:
+    def __init__(self, tasks: Tasks, producer: Producer, sweeper: Sweeper, images: Images) -> None:
         self._tasks = tasks
         self._producer = producer
         self._sweeper = sweeper
+        self._images = images
 
     def step(self, body: bytes) -> dict[str, Any]:
         """Publish the next step of a task whose step before is done; never both at once (D17)."""
         callback = parse_callback(body)
         record = self._tasks.read(callback.message.task_id)
+        self._images.forget_read(record)
         if not _at_later_step(record, callback.message.step):
             return {"status": "nothing_to_do"}
         published = self._sweeper.publish_step(record or {})
@@ -67,6 +70,7 @@ class Callbacks:
         callback = parse_callback(body)
         record, index = self._tasks.read(callback.message.task_id), callback.message.step
         if record is None or State(record["state"]).ended or int(record["step"]) != index:
+            self._images.forget_read(record)
             return {"status": "ended"}
         decision = self._tasks.requeue(
             ref_of(record),
@@ -79,11 +83,14 @@ class Callbacks:
         if decision.status == "publish":
             self._producer.publish(outgoing_of(record, decision.n, delay_seconds=decision.delay_seconds))
             self._tasks.confirm_publish(ref_of(record), index, decision.n)
+        if decision.status == "ended":
+            self._images.forget_read(self._tasks.read(callback.message.task_id))
         return {"status": decision.status}
 
     def sweep(self) -> dict[str, Any]:
-        """End or publish whatever is overdue."""
-        return {"status": "swept", "outcomes": self._sweeper.sweep()}
+        """End or publish whatever is overdue, and delete the images that nobody will read."""
+        outcomes = self._sweeper.sweep()
+        return {"status": "swept", "outcomes": outcomes, "images": self._images.sweep()}
 
 
 def _at_later_step(record: Mapping[str, Any] | None, step: int) -> bool:

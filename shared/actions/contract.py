@@ -77,5 +77,5 @@ def parse(model: type[B], body: Mapping[str, Any]) -> B:
         return model.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"]) or "body"
+        name = str(first["loc"][0]) if first["loc"] else "body"  # bodies are flat; what follows is the type
         raise InvalidRequest(first["msg"].lower(), field=name) from None

@@ -7,28 +7,46 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.actions.admission import Links
+from shared.actions.images import Images
 from shared.actions.sweeper import Sweeper, ref_of
 from shared.config import ActionsSettings
 from shared.errors import NotFound
 from shared.routing import Tier
 from shared.state.lifecycle import State
 from shared.state.quota import read_quota
-from shared.state.records import list_services, read_resume, read_service
+from shared.state.records import list_services, newest_tasks, read_resume, read_service
 from shared.state.store import Store
 from shared.state.tasks import Tasks
+
+_RESUME_FIELDS = {
+    "summary": "summary",
+    "text": "summaryText",
+    "summaryAt": "summaryAt",
+    "detailed": "detailed",
+    "detailedText": "detailedText",
+    "detailedAt": "detailedAt",
+}
+"""What `GET /resume` answers, by the field that keeps it."""
 
 
 class Queries:
     """Reads, and touches what is overdue on the way."""
 
     def __init__(
-        self, settings: ActionsSettings, store: Store, tasks: Tasks, sweeper: Sweeper, links: Links
+        self,
+        settings: ActionsSettings,
+        store: Store,
+        tasks: Tasks,
+        sweeper: Sweeper,
+        links: Links,
+        images: Images,
     ) -> None:
         self._settings = settings
         self._store = store
         self._tasks = tasks
         self._sweeper = sweeper
         self._links = links
+        self._images = images
 
     def task(self, user_id: str, task_id: str) -> dict[str, Any]:
         """Return a task's state; an overdue one is looked after first."""
@@ -40,9 +58,11 @@ class Queries:
 
     def cancel(self, user_id: str, task_id: str) -> dict[str, Any]:
         """Cancel a task; a task that has ended keeps its state."""
-        state = self._tasks.cancel(ref_of(self._own(user_id, task_id)))
+        record = self._own(user_id, task_id)
+        state = self._tasks.cancel(ref_of(record))
         if state is None:
             raise NotFound
+        self._images.forget_read({**record, "state": state})
         return {"ok": True, "taskId": task_id, "state": state}
 
     def quota(self, user_id: str) -> dict[str, Any]:
@@ -51,7 +71,11 @@ class Queries:
 
     def resume(self, user_id: str) -> dict[str, Any]:
         kept = read_resume(self._store, user_id)
-        return {"ok": True, "summary": kept.get("summary"), "detailed": kept.get("detailed")}
+        return {
+            "ok": True,
+            **{answered: kept.get(name) for answered, name in _RESUME_FIELDS.items()},
+            "tasks": newest_tasks(kept),
+        }
 
     def services(self, user_id: str) -> dict[str, Any]:
         return {"ok": True, "services": list_services(self._store, user_id)}
@@ -60,7 +84,8 @@ class Queries:
         service = read_service(self._store, user_id, service_id)
         if service is None:
             raise NotFound("There is no such service.")
-        return {"ok": True, "serviceId": service_id, **{k: v for k, v in service.items() if k != "userId"}}
+        shown = {k: v for k, v in service.items() if k != "userId" and not k.startswith("task:")}
+        return {"ok": True, "serviceId": service_id, **shown, "tasks": newest_tasks(service)}
 
     def _own(self, user_id: str, task_id: str) -> dict[str, Any]:
         record = self._tasks.read(task_id)

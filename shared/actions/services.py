@@ -6,8 +6,6 @@ task works on is kept in its record or read when it runs; a message never holds 
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import hashlib
 import json
 import uuid
@@ -17,6 +15,7 @@ from typing import Any
 
 from shared.actions.admission import Admissions, Submission
 from shared.actions.contract import CreateServiceBody, ServiceBody, UploadBody, parse
+from shared.actions.images import Images
 from shared.actions.uploads import (
     MAX_DETAILED_RESUME_CHARS,
     MAX_JOB_CHARS,
@@ -28,7 +27,7 @@ from shared.actions.uploads import (
     locale_of,
     text_of_file,
 )
-from shared.errors import BlobUnavailable, InvalidRequest, MatchRequired, NotFound, Refused, ResumeRequired
+from shared.errors import InvalidRequest, MatchRequired, NotFound, Refused, ResumeRequired
 from shared.routing import (
     CREATE_SERVICE_IMAGE,
     CREATE_SERVICE_TEXT,
@@ -39,7 +38,6 @@ from shared.routing import (
     Action,
     Plan,
 )
-from shared.state.blobs import BlobStore
 from shared.state.records import UPLOADS, read_resume, read_service
 from shared.state.store import Store
 
@@ -77,9 +75,9 @@ class Sent:
 class Services:
     """The five actions."""
 
-    def __init__(self, store: Store, blobs: BlobStore, admissions: Admissions) -> None:
+    def __init__(self, store: Store, images: Images, admissions: Admissions) -> None:
         self._store = store
-        self._blobs = blobs
+        self._images = images
         self._admissions = admissions
 
     def run(self, action: Action, call: Call, sent: Sent) -> dict[str, Any]:
@@ -134,8 +132,7 @@ class Services:
         publishes it.
         """
         service_id, task_id = uuid.uuid4().hex, uuid.uuid4().hex
-        blob = blob_key(call.user_id, task_id)
-        self._blobs.put(blob, image.data, image.media_type)
+        blob = self._images.keep(call.user_id, task_id, image.data, image.media_type)
         body = {"jobImage": hashlib.sha256(image.data).hexdigest(), "locale": locale}
         fields = {"userId": call.user_id, "locale": json.dumps(locale)}
         given = {"blob": blob, "imageType": image.media_type}
@@ -151,16 +148,11 @@ class Services:
                 task_id=task_id,
             )
         except Refused:
-            self._forget(blob)
+            self._images.forget(call.user_id, task_id)
             raise
         if answer["taskId"] != task_id:
-            self._forget(blob)
+            self._images.forget(call.user_id, task_id)
         return answer
-
-    def _forget(self, blob: str) -> None:
-        """Delete an image that no task needs; that the blob store is away now never hides the answer."""
-        with contextlib.suppress(BlobUnavailable):
-            self._blobs.delete_prefix(blob)
 
     def _of_service(self, call: Call, body: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         parsed = parse(ServiceBody, body)
@@ -202,9 +194,3 @@ class Services:
             traceparent=call.traceparent,
         )
         return self._admissions.submit(submission)
-
-
-def blob_key(user_id: str, task_id: str) -> str:
-    """Return where a task's image is kept: below its user, whose id is hidden in a safe name."""
-    owner = base64.urlsafe_b64encode(hashlib.sha256(user_id.encode()).digest()[:18]).decode()
-    return f"images/{owner}/{task_id}"

@@ -54,7 +54,7 @@ def result_of(template: Template, attempt: Attempt, outcome: Outcome, latency_ms
         usage=outcome.usage,
         keep_key=keep.key,
         keep_field=keep.field,
-        keep=_kept(keep.field, outcome.result),
+        keep=_kept(keep.field, outcome.result, attempt.input.get("text")),
     )
 
 
@@ -69,13 +69,17 @@ def _last_event(template: Template, attempt: Attempt, outcome: Outcome, latency_
     )
 
 
-def _kept(field_name: str, result: Mapping[str, Any]) -> Mapping[str, str]:
-    """Return the fields of a résumé's or a service's record that a result fills."""
+def _kept(field_name: str, result: Mapping[str, Any], upload: str | None) -> Mapping[str, str]:
+    """Return the fields of a résumé's or a service's record that a result fills, with the upload it is of."""
     kept: dict[str, Any] = {field_name: result}
+    if upload is not None:
+        kept[f"{field_name}Text"] = upload
     if "score" in result:
         kept["score"] = result["score"]
     if result.get("jobTitle"):
         kept["title"] = result["jobTitle"]
+    if result.get("jobTitle") and result.get("company"):
+        kept["company"] = result["company"]
     return {name: json.dumps(value, ensure_ascii=False) for name, value in kept.items()}
 
 

@@ -6,9 +6,11 @@ library finds them by itself. It is imported at the first use: most lanes never 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +20,20 @@ CONNECT_TIMEOUT_SECONDS = 2.0
 TIMEOUT_SECONDS = 20.0
 MAX_KEY_LENGTH = 512
 
+IMAGES = "images"
+"""The folder of all pictures."""
+
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+
+
+def images_of(user_id: str) -> str:
+    """Return the folder of a user's images, whose id is hidden in a safe name."""
+    owner = base64.urlsafe_b64encode(hashlib.sha256(user_id.encode()).digest()[:18]).decode()
+    return f"{IMAGES}/{owner}"
+
+
+def image_key(user_id: str, task_id: str) -> str:
+    return f"{images_of(user_id)}/{task_id}"
 
 
 class BlobStore:
@@ -57,16 +72,38 @@ class BlobStore:
             except FileNotFoundError:
                 raise NotFound(f"There is no blob {key}.") from None
 
-    def delete_prefix(self, prefix: str) -> None:
-        """Delete `prefix` itself and every key below it (`prefix/…`); none there is no error."""
+    def delete_prefix(self, prefix: str) -> int:
+        """Delete `prefix` itself and every key below it (`prefix/…`); returns how many were below it."""
         import obstore
 
         _check(prefix)
         with _translated():
             below = [entry["path"] for page in obstore.list(self._objects, prefix=prefix) for entry in page]
-            for key in (*below, prefix):  # in this order: a file system's empty folder has gone by then
-                with suppress(FileNotFoundError):
-                    obstore.delete(self._objects, key)
+            removed = sum(self._delete(key) for key in below)
+            self._delete(prefix)  # last: a file system's empty folder has gone by then
+            return removed
+
+    def delete_older(self, prefix: str, age_seconds: float) -> int:
+        """Delete every key below `prefix` that was written more than `age_seconds` ago; returns how many."""
+        from datetime import UTC, datetime, timedelta
+
+        import obstore
+
+        _check(prefix)
+        before = datetime.now(UTC) - timedelta(seconds=age_seconds)
+        with _translated():
+            entries = [entry for page in obstore.list(self._objects, prefix=prefix) for entry in page]
+            return sum(self._delete(entry["path"]) for entry in entries if entry["last_modified"] < before)
+
+    def _delete(self, key: str) -> bool:
+        """Delete one key; tell whether it was there, as far as the store tells (S3 does not)."""
+        import obstore
+
+        try:
+            obstore.delete(self._objects, key)
+        except FileNotFoundError:
+            return False
+        return True
 
     @cached_property
     def _objects(self) -> Any:

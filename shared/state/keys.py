@@ -6,8 +6,9 @@
 | `cs:events:{userId}:{serviceId}:{taskId}` | stream | the task's events; its ids are the fence |
 | `tasks:open` | sorted set | open tasks by deadline, ms |
 | `user:{userId}:active` | set | the user's open tasks |
-| `user:{userId}:quota` | hash | `balance`, in coins |
-| `user:{userId}:ledger` | list | every grant, debit and refund, JSON, oldest first |
+| `user:{userId}:keys` | sorted set | names of short-lived keys, for a deletion, by creation, ms |
+| `quota:{sha256}` | hash | a user's `balance`, in coins; it outlives the user's deletion |
+| `ledger:{sha256}` | list | every grant, debit and refund, JSON, oldest first |
 | `user:{userId}:resume` | hash | the user's summarised résumés |
 | `user:{userId}:services` | sorted set | the user's services by creation, ms |
 | `service:{serviceId}` | hash | a service: its advertisement, match, customised résumé, interview tips |
@@ -43,12 +44,17 @@ def active(user_id: str) -> str:
     return f"user:{user_id}:active"
 
 
+def user_keys(user_id: str) -> str:
+    return f"user:{user_id}:keys"
+
+
 def quota(user_id: str) -> str:
-    return f"user:{user_id}:quota"
+    """Hide who it is: a deleted user's balance stays, so that deleting oneself makes no coins."""
+    return f"quota:{_sha256(user_id)}"
 
 
 def ledger(user_id: str) -> str:
-    return f"user:{user_id}:ledger"
+    return f"ledger:{_sha256(user_id)}"
 
 
 def resume(user_id: str) -> str:
@@ -111,6 +117,7 @@ def of_transition(
         idempotency_key,
         result,
         index,
+        user_keys(ref.user_id),
         *(queue(lane) for lane in Lane),
     ]
 

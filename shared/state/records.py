@@ -2,7 +2,9 @@
 
 Results are written by `finish_task` in the script that ends the task, so that a visible `done` and a stored
 result are one (D17, D23). Fields hold JSON; `{field}At` is the creation time of the task that wrote a
-field, and an older task that finishes late never replaces what a newer one stored.
+field, and an older task that finishes late never replaces what a newer one stored. `task:{action}` names the
+newest task of each action, for a page that is opened again while it runs. A record is kept for
+RETENTION_SECONDS from its last write.
 """
 
 from __future__ import annotations
@@ -38,15 +40,18 @@ class Keep:
     field: str
 
 
+def record_key(ref: TaskRef) -> str:
+    """Return the hash that keeps a task's results: its service's, or for an upload the user's résumés."""
+    return keys.resume(ref.user_id) if ref.service_id == UPLOADS else keys.service(ref.service_id)
+
+
 def keeps(template: Template, ref: TaskRef) -> Keep:
     """Return where the result of `template` is kept."""
-    of_user = template in {Template.RESUME_SUMMARY, Template.DETAILED_RESUME_SUMMARY}
-    key = keys.resume(ref.user_id) if of_user else keys.service(ref.service_id)
-    return Keep(key, _FIELDS[template])
+    return Keep(record_key(ref), _FIELDS[template])
 
 
 def read_resume(store: Store, user_id: str) -> dict[str, Any]:
-    """Return what is kept of a user's résumés: `summary`, `detailed`, their times; empty when nothing is."""
+    """Return what is kept of a user's résumés (`summary`, `detailed`, their texts, times), if any."""
     return _parsed(store.command("HGETALL", keys.resume(user_id)))
 
 
@@ -67,12 +72,21 @@ def read_materials(store: Store, ref: TaskRef) -> tuple[dict[str, Any], dict[str
 def list_services(store: Store, user_id: str, limit: int = 100) -> list[dict[str, Any]]:
     """Return a user's newest services, newest first, without their long texts."""
     ids = store.command("ZREVRANGE", keys.services(user_id), 0, limit - 1)
-    wanted = ("createdAt", "matchAt", "customizedAt", "interviewAt", "score", "title")
+    wanted = ("createdAt", "matchAt", "customizedAt", "interviewAt", "score", "title", "company")
     rows = store.pipeline([["HMGET", keys.service(i), *wanted] for i in ids]) if ids else []
+    expired = [i for i, row in zip(ids, rows, strict=True) if row[0] is None]
+    if expired:
+        store.command("ZREM", keys.services(user_id), *expired)
     return [
         {"serviceId": i, **{k: _value(v) for k, v in zip(wanted, row, strict=True) if v is not None}}
         for i, row in zip(ids, rows, strict=True)
+        if i not in expired
     ]
+
+
+def newest_tasks(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the newest task of each action that a record names."""
+    return {name.removeprefix("task:"): value for name, value in record.items() if name.startswith("task:")}
 
 
 def _parsed(flat: Any) -> dict[str, Any]:

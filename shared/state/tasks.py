@@ -31,6 +31,7 @@ from shared.state.lifecycle import (
     Step,
     plan_steps,
 )
+from shared.state.records import UPLOADS, record_key
 from shared.state.scripts import load_script
 from shared.state.store import Store
 
@@ -58,7 +59,6 @@ class Tasks:
         With status `overdue`, the user has tasks in `overdue` that must be swept before this can be decided:
         sweep them and call again with `touched`.
         """
-        service_key = keys.service(new.ref.service_id) if new.service_fields else keys.NO_KEY
         idempotency_key = (
             keys.idempotency(new.ref.user_id, new.idempotency_key) if new.idempotency_key else keys.NO_KEY
         )
@@ -66,7 +66,7 @@ class Tasks:
             "admit_task",
             keys.of_transition(
                 new.ref,
-                result=service_key,
+                result=record_key(new.ref),
                 index=keys.services(new.ref.user_id),
                 idempotency_key=idempotency_key,
             ),
@@ -102,10 +102,13 @@ class Tasks:
             "placeMaxAgeMs": _ms(self._time.place_max_age_seconds),
             "unpublishedMs": self._unpublished_ms,
             "openTtlMs": _ms(self._time.task_ttl_seconds + self._time.place_max_age_seconds),
+            "keepMs": self._keep_ms,
             "maxlen": self._stream.maxlen,
             "fingerprint": new.fingerprint if new.idempotency_key else None,
             "idempotencyMs": IDEMPOTENCY_SECONDS * 1000,
             "service": _flat(new.service_fields) if new.service_fields else None,
+            "uploads": UPLOADS,
+            "once": new.plan.once,
             "touched": touched,
         }
 
@@ -220,6 +223,7 @@ class Tasks:
                     "usage": _dumps(finished.usage),
                     "keep": _flat(finished.keep),
                     "keepField": finished.keep_field,
+                    "keepMs": self._keep_ms,
                     "unpublishedMs": self._unpublished_ms,
                     "ttl": self._ttl,
                 },
@@ -313,6 +317,11 @@ class Tasks:
         return _ms(
             min(waiting + self._time.lease_seconds, max(self._time.lease_seconds, PUBLISH_GRACE_SECONDS))
         )
+
+    @property
+    def _keep_ms(self) -> int:
+        """How long a user's record is kept: an open task's never goes before the task has ended."""
+        return _ms(self._time.retention_seconds + self._time.place_max_age_seconds)
 
     @property
     def _ttl(self) -> dict[str, int]:

@@ -53,6 +53,7 @@ def time_settings(**changes: float) -> TimeSettings:
         "task_retries": 3,
         "sweep_minutes": 5.0,
         "task_ttl_seconds": 604800.0,
+        "retention_seconds": 31_536_000.0,
     }
     return TimeSettings(**{**values, **changes})
 

@@ -15,6 +15,7 @@ from shared.actions.rates import RequestRates
 from shared.config import RateLimits, StreamSettings, TimeSettings, get_concurrency_config
 from shared.routing import CREATE_SERVICE_TEXT, Lane, Model, Template, Tier
 from shared.state import keys
+from shared.state.erasure import erase_user
 from shared.state.keys import TaskRef
 from shared.state.lifecycle import Admission, Attempt, Finished, Step
 from shared.state.quota import grant
@@ -23,8 +24,8 @@ from shared.state.tasks import Tasks
 
 PAGE = Path(__file__).parents[2] / "docs" / "internals" / "transitions.md"
 SCRIPTS = sorted(path.stem for path in LUA_FOLDER.glob("*.lua") if not path.stem.startswith("lib_"))
-KEY_COUNT = 11 + len(Lane)
-OTHER_KEYS = {"count_request": 1, "grant_quota": 2}
+KEY_COUNT = 12 + len(Lane)
+OTHER_KEYS = {"count_request": 1, "forget_user": 7, "grant_quota": 2}
 """How many keys a script takes that is no transition of a task."""
 REF = TaskRef("t", "s", "u")
 STEP = Step(Template.JOB_MATCH, Lane.PAID_STREAM, Model.DEEPSEEK_REASONER, 1000)
@@ -51,6 +52,7 @@ ANSWERS: dict[str, Any] = {
     "list_overdue": [],
     "count_request": [1, 0, 1, 60_000],
     "grant_quota": '{"status":"granted","coins":5,"balance":13}',
+    "forget_user": '{"status":"busy"}',
 }
 
 
@@ -64,7 +66,7 @@ class RecordingStore:
         return None
 
     def pipeline(self, commands: Sequence[Sequence[str | float | bytes]]) -> list[Any]:
-        return []
+        return [[] for _ in commands]
 
     def script(self, script: Script, keys: Sequence[str], args: Sequence[str | float | bytes]) -> Any:
         self.sent[script.name] = (keys, args)
@@ -97,6 +99,7 @@ def sent() -> dict[str, tuple[Sequence[str], Sequence[Any]]]:
     tasks.read("t")
     tasks.overdue()
     tasks.sweep(REF, step=STEP, tier=Tier.PAID)
+    erase_user(store, "u")
     grant(store, "u", 5, "r", initial=8)
     RequestRates(store, RateLimits(reads="3/minute", writes="3/minute")).count("u", writes=False)
     return store.sent
@@ -191,7 +194,7 @@ def test_the_documentation_has_no_section_of_a_script_that_is_gone() -> None:
 
 def test_every_key_has_a_row_in_the_documentation() -> None:
     rows = re.findall(r"^\| (`[^`]+`) \| \w[\w ]* \|", keys.__doc__ or "", re.MULTILINE)
-    assert len(rows) == 14
+    assert len(rows) == 15
     page = PAGE.read_text(encoding="utf-8")
     assert [row for row in rows if f"| {row} |" not in page] == []
 

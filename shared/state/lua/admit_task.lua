@@ -2,11 +2,12 @@
 -- All of it or nothing. Sent twice with one task id, the second changes nothing and answers `replay`.
 -- uses: lib_task
 --
--- KEYS  as lib_task says; 10 the service's record, 11 the user's index of services
+-- KEYS  as lib_task says; 10 the service's record (an upload's: the user's résumés), 11 the user's index of services
 -- ARGV  1 JSON: taskId, serviceId, userId, action, locale, retries, traceparent, input (text), cost (coins),
 --         initialQuota (coins), userMax, steps {paid: […], free: […]} of {templateId, queueId, modelId,
---         maxWaitMs}, places {queueId: limit}, placeMaxAgeMs, unpublishedMs, openTtlMs, maxlen, fingerprint (or null),
---         idempotencyMs, service (flat list of fields, or null), touched (overdue tasks have been ended already)
+--         maxWaitMs}, places {queueId: limit}, placeMaxAgeMs, unpublishedMs, openTtlMs, keepMs, maxlen, fingerprint
+--         (or null), idempotencyMs, service (flat list of fields, or null), uploads (stands for a service in the ids of
+--         an upload), once (one task at a time for this action and service), touched (overdue tasks have been ended already)
 -- returns JSON: {status: accepted | replay | mismatch | overdue | user_busy | queue_full, …}
 
 local q = cjson.decode(ARGV[1])
@@ -39,6 +40,39 @@ local function open_tasks()
     end
   end
   return count, overdue
+end
+
+-- The open task of the same action for the same service, when there may be one only.
+local function task_under_way()
+  local known = q.once and redis.call('HGET', KEYS[10], 'task:' .. q.action)
+  local id = known and cjson.decode(known)
+  return id and redis.call('ZSCORE', KEYS[3], id) and id
+end
+
+local function remember_key(task_id)
+  if q.fingerprint == cjson.null then return end
+  redis.call('SET', KEYS[9], cjson.encode({taskId = task_id, fingerprint = q.fingerprint}), 'PX', int(q.idempotencyMs))
+  redis.call('ZADD', KEYS[12], int(now), KEYS[9])
+end
+
+-- What a deletion of the user has to remove: the names of these keys, for as long as they live.
+local function note_keys()
+  redis.call('ZREMRANGEBYSCORE', KEYS[12], '-inf', int(now - q.openTtlMs))
+  redis.call('ZADD', KEYS[12], int(now), KEYS[1], int(now), KEYS[2])
+  redis.call('PEXPIRE', KEYS[12], int(q.openTtlMs))
+end
+
+-- The newest task of each action, for a page that is opened again; a service that is gone is not brought back.
+local function note_service()
+  if q.service ~= cjson.null then
+    redis.call('HSET', KEYS[10], 'createdAt', int(now), unpack(q.service))
+    redis.call('ZADD', KEYS[11], int(now), q.serviceId)
+  elseif q.serviceId ~= q.uploads and redis.call('EXISTS', KEYS[10]) == 0 then
+    return
+  end
+  redis.call('HSET', KEYS[10], 'task:' .. q.action, cjson.encode(q.taskId))
+  redis.call('PEXPIRE', KEYS[10], int(q.keepMs))
+  redis.call('PEXPIRE', KEYS[11], int(q.keepMs))
 end
 
 local function full_queue(steps)
@@ -82,6 +116,12 @@ if answer then return cjson.encode(answer) end
 local count, overdue = open_tasks()
 if #overdue > 0 and not q.touched then return cjson.encode({status = 'overdue', tasks = overdue}) end
 
+local under_way = task_under_way()
+if under_way then
+  remember_key(under_way)
+  return cjson.encode({status = 'replay', taskId = under_way})
+end
+
 local stored = redis.call('HGET', KEYS[5], 'balance')
 local balance = tonumber(stored or q.initialQuota)
 local tier = balance >= q.cost and 'paid' or 'free'
@@ -103,14 +143,9 @@ redis.call('HSET', KEYS[1], 'taskId', q.taskId, 'serviceId', q.serviceId, 'userI
   'input', q.input, 'idempotency', q.fingerprint ~= cjson.null and KEYS[9] or '',
   'traceparent', q.traceparent ~= cjson.null and q.traceparent or '')
 redis.call('PEXPIRE', KEYS[1], int(q.openTtlMs))
-if q.service ~= cjson.null then
-  redis.call('HSET', KEYS[10], 'createdAt', int(now), unpack(q.service))
-  redis.call('ZADD', KEYS[11], int(now), q.serviceId)
-end
-if q.fingerprint ~= cjson.null then
-  redis.call('SET', KEYS[9], cjson.encode({taskId = q.taskId, fingerprint = q.fingerprint}),
-    'PX', int(q.idempotencyMs))
-end
+note_service()
+note_keys()
+remember_key(q.taskId)
 set_deadline(q.taskId, now + q.unpublishedMs)
 redis.call('SADD', KEYS[4], q.taskId)
 

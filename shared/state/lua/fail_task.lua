@@ -11,7 +11,11 @@ local q = cjson.decode(ARGV[1])
 local record = read_record(unpack(END_FIELDS))
 if q.holder ~= '' then redis.call('ZREM', KEYS[7], q.holder) end
 if not record.state then return 'unknown' end
-if ENDED[record.state] then return record.state end
+if ENDED[record.state] then
+  -- A second request under a key of its own may have been told of this task: both are free for the next try.
+  if q.epoch == '' and record.state == 'failed' then free_idempotency_key(record.taskId) end
+  return record.state
+end
 if q.epoch ~= '' and record.epoch ~= q.epoch then return 'superseded' end
 -- A repeated request has published it meanwhile: the failure of the first is nobody's loss.
 if q.epoch == '' and record.published == '1' then return record.state end

@@ -5,7 +5,7 @@
 -- KEYS  as lib_task says; 10 the hash that keeps the result
 -- ARGV  1 JSON: epoch, holder, event (ready JSON of `done` or `step_result`), result (JSON text), usage
 --         (JSON text), keep (flat list of fields for KEYS[10], may be empty), keepField (the field whose age decides),
---         unpublishedMs, ttl {maxlen, streamMs, taskMs}
+--         keepMs (how long KEYS[10] is kept from now on), unpublishedMs, ttl {maxlen, streamMs, taskMs}
 -- returns done | step_done | superseded
 
 local q = cjson.decode(ARGV[1])
@@ -20,6 +20,7 @@ if #q.keep > 0 then
   local newest = redis.call('HGET', KEYS[10], q.keepField .. 'At')
   if not newest or tonumber(newest) <= tonumber(record.createdAt) then
     redis.call('HSET', KEYS[10], q.keepField .. 'At', record.createdAt, unpack(q.keep))
+    redis.call('PEXPIRE', KEYS[10], int(q.keepMs))
   end
 end
 

@@ -8,6 +8,7 @@ what is signed is the configured URL, never the address a request came to.
 from __future__ import annotations
 
 import base64
+import io
 import json
 import random
 import time
@@ -20,6 +21,8 @@ from typing import Any, Self
 
 import httpx
 import jwt
+import PIL.Image
+import PIL.ImageDraw
 
 from devstack.qstash.signing import DEV_KEYS, DEV_TOKEN, Keyring
 from shared.actions.app import Application
@@ -38,7 +41,18 @@ EVENTS_URL = "https://events.sluice.test"
 ORIGIN = "https://app.sluice.test"
 JWT_SECRET = "a secret of users' tokens, of thirty-two bytes and more"
 STREAM_SECRET = "a secret of stream tokens, of thirty-two bytes and more"
-PNG = b"\x89PNG\r\n\x1a\n" + b"an image, as far as anyone looks"
+
+
+def picture(format_name: str = "PNG") -> bytes:
+    """Return a small picture with something in it."""
+    drawn = PIL.Image.new("RGB", (120, 80), "white")
+    PIL.ImageDraw.Draw(drawn).text((8, 30), "Engine programmer", fill="black")
+    out = io.BytesIO()
+    drawn.save(out, format_name)
+    return out.getvalue()
+
+
+PNG = picture()
 RESUME = "Ada Lovelace, mathematician. Wrote the first program, for a machine that was never built."
 JOB = "We look for a mathematician who can program machines that do not exist yet."
 
@@ -241,7 +255,7 @@ class World:
         return sum(int(self.store.command("ZCARD", keys.queue(lane))) for lane in Lane)
 
     def dump(self) -> dict[str, Any]:
-        """Return all that Redis holds."""
+        """Return all that Redis holds, but for the count of requests."""
         readers: Mapping[str, Callable[[str], Any]] = {
             "string": lambda key: self.store.command("GET", key),
             "hash": lambda key: sorted(pairs(self.store.command("HGETALL", key))),
@@ -253,6 +267,7 @@ class World:
         return {
             key: readers[self.store.command("TYPE", key)](key)
             for key in sorted(self.store.command("KEYS", "*"))
+            if not key.startswith("rate:")
         }
 
     # -- hands that move time --------------------------------------------------------------------------------------------

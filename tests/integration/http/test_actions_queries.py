@@ -126,7 +126,8 @@ def test_the_ledger_adds_up_to_the_balance_and_names_what_each_coin_was_for(worl
 
 
 def test_a_user_without_a_resume_has_none(world: World) -> None:
-    assert world.get("/resume").json() == {"ok": True, "summary": None, "detailed": None}
+    kept = dict.fromkeys(["summary", "text", "summaryAt", "detailed", "detailedText", "detailedAt"])
+    assert world.get("/resume").json() == {"ok": True, **kept, "tasks": {}}
     assert world.get("/services").json() == {"ok": True, "services": []}
 
 

@@ -24,6 +24,7 @@ from tests.integration.http.kit import (
     STREAM_SECRET,
     World,
     data_url,
+    picture,
     user_token,
 )
 from tests.integration.http.stand_ins import RESULTS, run_function
@@ -164,7 +165,7 @@ def test_an_image_is_known_by_its_content_and_not_by_its_name(world: World, data
     assert_refused(world.ask("create-service", {"jobImage": data_url(data)}), 415, "unsupported_file_type")
 
 
-@pytest.mark.parametrize("data", [PNG, b"\xff\xd8\xff\xe0jpeg", b"RIFF1234WEBPVP8 "])
+@pytest.mark.parametrize("data", [picture("PNG"), picture("JPEG"), picture("WEBP")])
 def test_png_jpeg_and_webp_are_taken_whatever_they_are_called(world: World, data: bytes) -> None:
     world.with_resume()
     assert world.ask("create-service", {"jobImage": data_url(data, "text/plain")}).status_code == 202

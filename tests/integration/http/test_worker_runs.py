@@ -14,7 +14,7 @@ from shared.errors import PermanentTaskError, RetryableTaskError
 from shared.llm.runner import Outcome
 from shared.routing import Model, Template
 from shared.state import keys
-from tests.integration.http.kit import JOB, PNG, RESUME, World, data_url
+from tests.integration.http.kit import JOB, RESUME, World, data_url
 from tests.integration.http.stand_ins import MATCH_TEXT, RESULTS, Running, failing, succeed, wait_for
 
 
@@ -77,12 +77,13 @@ def test_an_image_is_read_at_the_first_step_and_matched_at_the_second(world: Wor
     """D17: the match waits for the advertisement; the step callback publishes it."""
     world.with_resume()
     accepted, vision = world.start("create-service", {"jobImage": data_url()})
+    [stored] = [path.read_bytes() for path in world.blobs.rglob("*") if path.is_file()]
     world.finish(vision)
     assert world.record(accepted["taskId"])["state"] == "queued"
     assert world.report("step", vision).json() == {"ok": True, "status": "published"}
     world.finish(world.qstash.published[-1])
     read, matched = world.model.calls[1:]
-    assert read.inputs == {"image": PNG, "image_type": "image/png"}
+    assert read.inputs == {"image": stored, "image_type": "image/png"}
     assert matched.inputs["job"] == dict(RESULTS[Template.JOB_VISION_SUMMARY])
     assert world.event_types(accepted["taskId"])[:5] == ["queued", "start", "step_result", "queued", "start"]
     assert world.text(accepted["taskId"]) == MATCH_TEXT
