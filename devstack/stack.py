@@ -27,6 +27,7 @@ from devstack.environment import Rest, Wiring, environment_of
 from devstack.gauges import Gauges, read_gauges
 from devstack.llm import LlmStandIn
 from devstack.processes import START_SECONDS, STOP_SECONDS, FunctionProcess, StackError, free_ports
+from devstack.proxy import RedisProxy
 from devstack.qstash import QStashStandIn
 from devstack.upstash.server import UpstashStandIn
 from devstack.valkey import EmbeddedValkey
@@ -53,11 +54,14 @@ class Stack:
     qstash: QStashStandIn
     llm: LlmStandIn
     upstash: UpstashStandIn | None = None
+    proxy: RedisProxy | None = None
 
     def __init__(
         self,
         *,
         store: Literal["tcp", "rest"] = "tcp",
+        proxied: bool = False,
+        persistent: bool = False,
         overrides: Mapping[str, str] | None = None,
         provider_environment: Mapping[str, str] | None = None,
         allowed_origins: Sequence[str] = (),
@@ -70,6 +74,8 @@ class Stack:
 
         Args:
             store: how `actions` and the lanes reach Redis: over TCP, or by Upstash's REST protocol.
+            proxied: whether everything reaches Redis through `proxy`, which fails on command.
+            persistent: whether Redis still has its data after `valkey.restart()`.
             overrides: variables of design §8 with other values, for every function that takes them.
             provider_environment: where DEEPSEEK_API_KEY and GLM_API_KEY may stand: a provider whose key is
                 there is called for real, the others are the stand-in.
@@ -88,6 +94,8 @@ class Stack:
         if unknown := self._overrides.keys() - known:
             raise StackError(f"no function takes {', '.join(sorted(unknown))}")
         self._store_kind = store
+        self._proxied = proxied
+        self._persistent = persistent
         self._provider_environment = provider_environment or {}
         self._allowed_origins = tuple(allowed_origins)
         self._time_scale = qstash_time_scale
@@ -172,10 +180,12 @@ class Stack:
     def _boot(self) -> None:
         # What ends last is entered first: Redis outlives the functions, and those outlive whoever calls them.
         home = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="sluice-")))
-        self.valkey = self._open.enter_context(EmbeddedValkey())
+        self.valkey = self._open.enter_context(EmbeddedValkey(persistent=self._persistent))
+        if self._proxied:
+            self.proxy = self._open.enter_context(RedisProxy(self.valkey.port))
         if self._store_kind == "rest":
             self.upstash = self._open.enter_context(
-                UpstashStandIn(self.valkey.url, token=secrets.token_urlsafe(32))
+                UpstashStandIn(self._functions_redis_url, token=secrets.token_urlsafe(32))
             )
         self._open.callback(self._stop_functions)
         first_token_ms, tokens_per_second = self._pace
@@ -186,9 +196,13 @@ class Stack:
         self._start_functions(home)
         self._schedule_sweep()
 
+    @property
+    def _functions_redis_url(self) -> str:
+        return self.proxy.url if self.proxy else self.valkey.url
+
     def _wiring(self, home: Path) -> Wiring:
         return Wiring(
-            redis_url=self.valkey.url,
+            redis_url=self._functions_redis_url,
             rest=Rest(self.upstash.url, self.upstash.token) if self.upstash else None,
             qstash_url=self.qstash.url,
             qstash_token=self.qstash.token,

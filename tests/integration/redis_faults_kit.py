@@ -1,0 +1,30 @@
+"""What the tests of Redis's faults share: a state without its times and ids, so that two runs can be compared."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from tests.integration.transitions_kit import Bench
+
+_VOLATILE = (
+    (r"\b([ts])[0-9a-f]{12}\b", r"\1"),
+    (r"\b[0-9a-f]{32}\b", "N"),
+    (r"\b\d{13}(-\d+)?(\.\d+)?\b", "T"),
+    (r'("waitedMs": )"\d+"', r"\1W"),
+    (r'(\\"etaSeconds\\":)(\d+|null)', r"\1E"),
+    (r'(:ms": )"[\d.]+"', r"\1R"),
+)
+
+
+def shape(bench: Bench) -> str:
+    """Return all that Redis holds but times, measured rates and the ids of tasks and services."""
+    text = json.dumps(bench.dump(), indent=1, sort_keys=True, ensure_ascii=False)
+    for pattern, name in _VOLATILE:
+        text = re.sub(pattern, name, text)
+    return text
+
+
+def status_of(answer: Any) -> str:
+    return str(getattr(answer, "status", answer))
