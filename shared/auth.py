@@ -14,31 +14,29 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any
 
 import jwt
-from jwt import PyJWK, PyJWKClient
+from jwt import PyJWK
 from jwt.exceptions import ExpiredSignatureError, PyJWTError
 
-from shared.errors import AuthRequired, AuthUnavailable
+from shared.errors import AuthRequired
+from shared.jwks import PUBLISHED_KEY_ALGORITHMS, PublishedKeys
 from shared.settings import AuthSettings
 
 LEEWAY_SECONDS = 5.0
 MAX_TOKEN_CHARACTERS = 16_384
 MAX_USER_ID_CHARACTERS = 256
-JWKS_TIMEOUT_SECONDS = 3.0
-JWKS_PAUSE_SECONDS = 5.0
 STREAM_AUDIENCE = "sluice-stream"
 STREAM_TYPE = "sluice-stream+jwt"
-_PUBLISHED_KEY_ALGORITHMS = ["RS256", "ES256"]
 
 
 class UserTokens:
-    """Checks users' tokens. Thread-safe; published keys are fetched on first use and kept for 5 minutes."""
+    """Checks users' tokens. Thread-safe; published keys are fetched on first use."""
 
-    def __init__(self, settings: AuthSettings) -> None:
+    def __init__(self, settings: AuthSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._published_keys = PublishedKeys(settings.jwks_url, clock=clock) if settings.jwks_url else None
 
     def user_id(self, authorization_header: str | None) -> str:
         """Return the userId that a request's `Authorization` header proves.
@@ -62,7 +60,7 @@ class UserTokens:
         if self._settings.secret:
             key, algorithms = _hmac_key(self._settings.secret), ["HS256"]
         else:
-            key, algorithms = self._published_key(header), _PUBLISHED_KEY_ALGORITHMS
+            key, algorithms = self._published_key(header), list(PUBLISHED_KEY_ALGORITHMS)
         return jwt.decode(
             token,
             key,
@@ -76,35 +74,9 @@ class UserTokens:
 
     def _published_key(self, header: Mapping[str, Any]) -> PyJWK:
         key_id = header.get("kid")
-        if not key_id or header.get("alg") not in _PUBLISHED_KEY_ALGORITHMS:
+        if not self._published_keys or not key_id or header.get("alg") not in PUBLISHED_KEY_ALGORITHMS:
             raise AuthRequired
-        return self._key_client.get_signing_key(key_id)
-
-    @cached_property
-    def _key_client(self) -> _KeyClient:
-        if not self._settings.jwks_url:
-            raise AuthRequired
-        headers = {"User-Agent": "sluice"}  # issuers' firewalls refuse urllib's own
-        return _KeyClient(self._settings.jwks_url, headers=headers, timeout=JWKS_TIMEOUT_SECONDS)
-
-
-class _KeyClient(PyJWKClient):
-    """The issuer's published keys, with a pause after a failed fetch.
-
-    Without it, while the issuer is away, every request that needs a fetch would wait for its own time-out,
-    one after the other. Keys already fetched stay good for their time and need none.
-    """
-
-    _down_until = 0.0
-
-    def fetch_data(self) -> Any:
-        if time.monotonic() < self._down_until:
-            raise AuthUnavailable
-        try:
-            return super().fetch_data()
-        except (PyJWTError, OSError, ValueError) as error:
-            self._down_until = time.monotonic() + JWKS_PAUSE_SECONDS
-            raise AuthUnavailable from error
+        return self._published_keys.find(key_id)
 
 
 class StreamTokens:
