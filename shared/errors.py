@@ -5,6 +5,7 @@
     ├── StoreUnavailable            Redis did not answer; 503, QStash tries again
     ├── BlobUnavailable             the blob store did not answer; 503
     ├── AuthUnavailable             the issuer of users' tokens did not answer; 503
+    ├── ReadersBusy                 too many files are being read at once; 503
     ├── Refused                     a caller's request is refused (the table of `actions`)
     │   ├── InvalidRequest 400, UnreadableFile / TextTooLong / IdempotencyMismatch 422
     │   ├── AuthRequired 401, NotFound 404, StepRequired 409
@@ -23,8 +24,11 @@ back.
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import ClassVar
+
+_FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}")
 
 NON_RETRYABLE = 489
 """QStash's status for "never deliver this again"; only together with `Upstash-NonRetryable-Error: true`."""
@@ -65,6 +69,10 @@ class AuthUnavailable(StoreUnavailable):
     """The keys that tokens are checked with are not available; try again shortly."""
 
 
+class ReadersBusy(StoreUnavailable):
+    """Too many files are being read at once; try again shortly."""
+
+
 class Refused(SluiceError):
     """The request is refused."""
 
@@ -76,6 +84,7 @@ class InvalidRequest(Refused):
     """The request is not valid."""
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
+        field = field and safe_field_name(field)
         super().__init__(f"{field}: {message}" if field else message)
         self.field = field
 
@@ -120,6 +129,10 @@ class MethodNotAllowed(Refused):
 
     status = HTTPStatus.METHOD_NOT_ALLOWED
     code = "method_not_allowed"
+
+    def __init__(self, *allowed: str) -> None:
+        super().__init__(f"This address answers {' and '.join(allowed)}." if allowed else "")
+        self.allowed = allowed
 
 
 class ResumeRequired(Refused):
@@ -226,3 +239,8 @@ class AttemptLost(SluiceError):
     """This attempt was taken over, cancelled or ended; whoever ran it stops and writes nothing more."""
 
     code = "superseded"
+
+
+def safe_field_name(name: str) -> str:
+    """Return a field's name to be told: an unknown field is called whatever a user wrote, and is not named."""
+    return name if _FIELD_NAME.fullmatch(name) else "body"

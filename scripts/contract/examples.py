@@ -5,6 +5,7 @@ What users send and what templates make are files below samples/. Ids and times 
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,6 @@ _TASKS = {
 }
 _SERVICE = "3a9f6d2e1c8b4750b6e5d4c3b2a19006"
 _TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyLTEifQ.c2lnbmF0dXJl"  # noqa: S105 - opens nothing
-_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 _TITLES = {
     "en": ("Senior Platform Engineer (Payments)", "Brightwater Finance"),
     "zh": ("高级后端工程师（交易平台）", "青禾数科"),
@@ -62,6 +62,10 @@ def _sample(name: str) -> str:
     return (_SAMPLES / name).read_text(encoding="utf-8").rstrip("\n")
 
 
+def _picture() -> str:
+    return base64.b64encode((_SAMPLES / "job.png").read_bytes()).decode()
+
+
 def request_examples() -> dict[str, Examples]:
     """Return the examples of JSON bodies by the call's name, each with one for both languages."""
     steps = {"step": {"serviceId": _SERVICE}, "in_chinese": {"serviceId": _SERVICE, "locale": "zh"}}
@@ -74,7 +78,7 @@ def request_examples() -> dict[str, Examples]:
         },
         "createService": {
             **{f"text_{name}": {"jobText": _sample(f"job.{name}.txt"), "locale": name} for name in LOCALES},
-            "picture": {"jobImage": f"data:image/png;base64,{_PIXEL}", "locale": "en"},
+            "picture": {"jobImage": f"data:image/png;base64,{_picture()}", "locale": "en"},
         },
         "customizeResume": steps,
         "interviewTips": steps,

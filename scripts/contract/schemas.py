@@ -102,7 +102,8 @@ def _limit_texts(schemas: dict[str, Any]) -> None:
             continue
         field, max_chars = call.text_limit
         schema = copy.deepcopy(schemas[call.body.__name__]) | {"title": call.body_name}
-        schema["properties"][field]["maxLength"] = max_chars
+        text = schema["properties"][field]
+        text.get("anyOf", [text])[0]["maxLength"] = max_chars
         schemas[call.body_name] = schema
     for name in {call.body.__name__ for call in CALLS if call.body} - {call.body_name for call in CALLS}:
         del schemas[name]

@@ -20,8 +20,13 @@ Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Locale = Literal["zh", "en"]
 Absent = SkipJsonSchema[None]
 """None stands for a field that is not there: null is no value of it."""
-SomeText = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"\S"})]
-DataUrl = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^data:image/(png|jpeg|webp);base64,"})]
+SomeText = Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"[^\s\x00]"})]
+DataUrl = Annotated[
+    str,
+    WithJsonSchema(
+        {"type": "string", "format": "data-url", "pattern": "^data:image/(png|jpeg|webp);base64,"}
+    ),
+]
 
 
 class Documented(BaseModel):
@@ -47,16 +52,18 @@ class UploadBody(Body):
     """Plain text or Markdown; white space around it is dropped."""
 
 
+def _only(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"type": "string"}}}
+
+
 class CreateServiceBody(Body):
-    """A job advertisement: one of `jobText` and `jobImage`."""
+    """A job advertisement: one of `jobText` and `jobImage`; null is as good as left out."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["jobText"]}, {"required": ["jobImage"]}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"oneOf": [_only("jobText"), _only("jobImage")]})
 
-    job_text: SomeText | Absent = None
+    job_text: SomeText | None = None
     """The advertisement as text; white space around it is dropped."""
-    job_image: DataUrl | Absent = None
+    job_image: DataUrl | None = None
     """A picture of the advertisement as a data URL. Its type is decided by its content: PNG, JPEG or WebP."""
 
 

@@ -28,7 +28,7 @@ def check_path(request: Request, lane: Lane) -> Template:
     for template in Template:
         if serves(lane, template) and target == lane.path(template):
             if request.method != "POST":
-                raise MethodNotAllowed("This address answers POST.")
+                raise MethodNotAllowed("POST")
             return template
     raise NotFound("There is no such address.")
 

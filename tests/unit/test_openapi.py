@@ -32,6 +32,7 @@ from shared.routing import Action, Lane, Template
 
 DOCUMENT = document()
 OPERATIONS = [pytest.param(call, id=call.name) for call in CALLS]
+ASKED = flask.Flask("asked", static_folder=None)
 METHODS = ("get", "post", "put", "patch", "delete")
 INTERNAL = {f"/callbacks/{name}" for name in ("step", "failure", "sweep")}
 """What QStash alone calls: served, and no part of the contract."""
@@ -115,7 +116,7 @@ def test_every_field_has_a_description() -> None:
         f"{path}/{name}"
         for path, node in walk(DOCUMENT["components"]["schemas"])
         for name, field in node.get("properties", {}).items()
-        if not field.get("description") and name != "ok"
+        if not field.get("description") and name != "ok" and "/oneOf/" not in path
     ]
     assert undescribed == []
 
@@ -212,7 +213,7 @@ def application() -> app.Application:
 
 
 def status(application: app.Application, method: str, path: str) -> int:
-    with flask.Flask("asked").test_request_context(path, method=method.upper()):
+    with ASKED.test_request_context(path, method=method.upper()):
         return application.answer(flask.request).status_code
 
 
