@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 _WORDS = tomllib.loads(files("devstack.llm").joinpath("vocabulary.toml").read_text("utf-8"))
-TECHNICAL, TOOLS, SOFT = (tuple(_WORDS[name]) for name in ("technical", "tools", "soft"))
+TECHNICAL, TOOLS, SOFT, DOMAINS = (tuple(_WORDS[name]) for name in ("technical", "tools", "soft", "domains"))
 
 _MONTH = r"(?:(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?\s+)?"
 _DATE = rf"{_MONTH}(?:19|20)\d\d(?:[./年-]\d{{1,2}}月?)?"
@@ -22,8 +22,9 @@ EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
 PHONE = re.compile(r"(?<![\d-])\+?\(?\d[\d ()-]{7,16}\d(?!\d)")
 LINK = re.compile(r"(?:https?://|(?:www\.)?(?:github|linkedin|gitee)\.com/)[^\s,;|，；）)]+")
 METRIC = re.compile(
-    r"(?<![\w.])(\d[\d,.]*)\s?"
-    r"(%|ms|秒|万|亿|人|倍|x|k|M|QPS|million|people|engineers|users)(?![A-Za-z])"
+    r"(?<![\w.,/])(?!(?:19|20)\d\d(?!\d))(\d[\d,.]*\d|\d)\s?"
+    r"(%|[万亿]?(?:次|人|个|条|毫秒|秒|分钟|小时|天|周|个月|倍|元|家|[ ]?TPS|[ ]?QPS)|[万亿]"
+    r"|(?:million |thousand |billion )?[A-Za-z]{2,}|x|k|M)(?![A-Za-z])"
 )
 _MARGIN = 85
 """Lines at least this long were broken at the margin, unless a sentence ends there."""

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from devstack.llm import reading
+from devstack.llm.wording import Wording
 
+_PARENTHESIS = re.compile(r"[(（][^()（）]*[)）]")
+_CLAUSES = re.compile(r"[:：;；，。]\s*|,\s+|\.\s+")
+_TRAILING = re.compile(
+    r"(?:\s+(?:of|by|to|from|in|at|for|and|than|is|fell|went|takes|took|with|which|who))+$"
+    r"|(?:由|从|至|到|了|为|提升|减少|低于)+$"
+)
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _HEAD = 120
 """A line longer than this tells a story; it is not the head of a position."""
@@ -35,7 +43,7 @@ def header_of(text: str) -> dict[str, Any]:
 def summarise(text: str, locale: str, year: int) -> dict[str, Any]:
     """Return the object of `resume_summary`."""
     sections = reading.sections_of(text)
-    skills = _skills(text)
+    skills = _skills(text, sections.get("skills", []))
     experience = _positions(sections.get("experience", []))
     return {
         "header": header_of(text),
@@ -50,7 +58,7 @@ def summarise(text: str, locale: str, year: int) -> dict[str, Any]:
         "skills": skills,
         "certifications": reading.bullets(sections.get("certifications", [])),
         "languages": _items(sections.get("languages", [])),
-        "profile": _profile(text, experience, skills, locale, year),
+        "profile": _profile(sections, experience, skills, locale, year),
     }
 
 
@@ -58,13 +66,14 @@ def summarise_in_detail(text: str) -> dict[str, Any]:
     """Return the object of `detailed_resume_summary`; numbers as they are in the text."""
     sections = reading.sections_of(text)
     positions = _positions(sections.get("experience") or sections["top"])
+    skills = _skills(text, sections.get("skills", []))
     return {
         "header": header_of(text),
         "summary": " ".join(sections.get("summary", [])) or _first_highlights(positions),
         "experiences": [_in_detail(position) for position in positions],
-        "capabilities": _items(sections.get("capabilities", [])) or _skills(text)["technical"][:6],
+        "capabilities": _items(sections.get("capabilities", [])) or skills["technical"][:6],
         "education": _education(sections.get("education", [])),
-        "skills": _skills(text),
+        "skills": skills,
         "rawSections": [
             {"title": title, "points": reading.bullets(sections[title])}
             for title in ("certifications", "languages")
@@ -97,11 +106,6 @@ def _position(parts: list[str], duration: str) -> dict[str, Any]:
 
 def _in_detail(position: dict[str, Any]) -> dict[str, Any]:
     text = "\n".join(position["highlights"])
-    metrics = [
-        {"label": line[:60], "value": value, "unit": unit, "period": ""}
-        for line in position["highlights"]
-        for value, unit in reading.METRIC.findall(line)
-    ]
     return {
         "company": position["company"],
         "product": position["product"],
@@ -109,9 +113,28 @@ def _in_detail(position: dict[str, Any]) -> dict[str, Any]:
         "duration": position["duration"],
         "keywords": reading.found_in(text, reading.TECHNICAL + reading.TOOLS),
         "highlights": [line for line in position["highlights"] if not _PROJECT.match(line)],
-        "metrics": metrics,
+        "metrics": [metric for line in position["highlights"] for metric in _metrics(line)],
         "projects": [_star(match) for line in position["highlights"] if (match := _PROJECT.match(line))],
     }
+
+
+def _metrics(line: str) -> Iterator[dict[str, str]]:
+    """Yield the numbers of a line, each labelled by the clause that it stands in."""
+    before = ""
+    for clause in _CLAUSES.split(_PARENTHESIS.sub("", line)):
+        for found in reading.METRIC.finditer(clause):
+            value, unit = found.groups()
+            yield {"label": _label(before, clause, found), "value": value, "unit": unit, "period": ""}
+        before = clause
+
+
+def _label(before: str, clause: str, found: re.Match[str]) -> str:
+    """Return what a number measures: what stands before it, else after it, else in the clause before."""
+    label = _TRAILING.sub("", clause[: found.start()].strip(" -"))
+    if label and not _TRAILING.fullmatch(f" {label}"):
+        return label
+    after = clause[found.end() :].strip(" -.")
+    return f"{found.group(2).split()[-1]} {after}" if after else before.strip(" -") or clause.strip()
 
 
 def _star(match: re.Match[str]) -> dict[str, Any]:
@@ -145,33 +168,64 @@ def _education(lines: list[str]) -> list[dict[str, str]]:
     return schools
 
 
-def _skills(text: str) -> dict[str, list[str]]:
+def _skills(text: str, lines: list[str]) -> dict[str, list[str]]:
+    """Return the skills that are listed, by their labels, and then those that are named elsewhere."""
+    listed: dict[str, list[str]] = {"technical": [], "soft": [], "tools": []}
+    for line in reading.bullets(lines):
+        label, _, rest = line.replace("：", ":").rpartition(":")
+        for item in _items([rest]):
+            listed[_group_of(label, item)].append(item)
+    named = {"technical": reading.TECHNICAL, "soft": reading.SOFT, "tools": reading.TOOLS}
+    known = "\n".join(item.casefold() for items in listed.values() for item in items)
     return {
-        "technical": reading.found_in(text, reading.TECHNICAL),
-        "soft": reading.found_in(text, reading.SOFT),
-        "tools": reading.found_in(text, reading.TOOLS),
+        group: list(dict.fromkeys(items))
+        + [term for term in reading.found_in(text, named[group]) if term.casefold() not in known]
+        for group, items in listed.items()
     }
+
+
+def _group_of(label: str, item: str) -> str:
+    if re.search(r"soft|people|personal|软技能|软实力|协作", label, re.IGNORECASE) or item in reading.SOFT:
+        return "soft"
+    if re.search(r"tool|platform|software|工具|平台", label, re.IGNORECASE) or item in reading.TOOLS:
+        return "tools"
+    return "technical"
 
 
 def _profile(
-    text: str, positions: list[dict[str, Any]], skills: dict[str, list[str]], locale: str, year: int
+    sections: dict[str, list[str]],
+    positions: list[dict[str, Any]],
+    skills: dict[str, list[str]],
+    locale: str,
+    year: int,
 ) -> dict[str, Any]:
+    told = "\n".join(line for name, lines in sections.items() if name != "education" for line in lines)
     starts = [int(y) for p in positions for y in _YEAR.findall(p["duration"])]
-    role = positions[0]["role"] if positions else ""
-    zh = locale == "zh"
+    years = year - min(starts) if starts else None
     return {
-        "persona": (f"一位{role}" if zh else f"A {role}") if role else "",
-        "yearsOfExperience": year - min(starts) if starts else None,
-        "domainExpertise": skills["technical"][:3],
-        "coreStrengths": [
-            {"trait": s, "evidence": _evidence(text, s)} for s in (skills["technical"] + skills["tools"])[:3]
-        ],
+        "persona": _persona(positions, years, locale),
+        "yearsOfExperience": years,
+        "domainExpertise": reading.found_in(told, reading.DOMAINS)[:4],
+        "coreStrengths": _strengths(positions, skills["technical"] + skills["tools"])[:3],
     }
 
 
-def _evidence(text: str, term: str) -> str:
-    lines = [line.strip(" -*•") for line in text.splitlines() if term.casefold() in line.casefold()]
-    return max(lines, key=len, default="")
+def _persona(positions: list[dict[str, Any]], years: int | None, locale: str) -> str:
+    if not positions or not positions[0]["role"]:
+        return ""
+    name = "persona" if years else "persona_short"
+    latest = positions[0]
+    return Wording(locale).say(name, role=latest["role"], place=latest["company"], years=years)
+
+
+def _strengths(positions: list[dict[str, Any]], skills: list[str]) -> list[dict[str, str]]:
+    """Return skills with the achievement that shows each, no achievement twice."""
+    found: dict[str, str] = {}
+    for line in (line for position in positions for line in position["highlights"]):
+        shown = [skill for skill in reading.found_in(line, tuple(skills)) if skill not in found.values()]
+        if shown:
+            found[line] = shown[0]
+    return [{"trait": trait, "evidence": line} for line, trait in found.items()]
 
 
 def _first_highlights(positions: list[dict[str, Any]]) -> str:
@@ -180,10 +234,10 @@ def _first_highlights(positions: list[dict[str, Any]]) -> str:
 
 def _items(lines: list[str]) -> list[str]:
     return [
-        item.strip()
+        item.strip(" .。")
         for line in reading.bullets(lines)
         for item in re.split(r"[,，、;；|]", line)
-        if item.strip()
+        if item.strip(" .。")
     ]
 
 

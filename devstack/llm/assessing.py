@@ -1,0 +1,151 @@
+"""How a person fits a job, by simple rules: what is asked for, what the material shows, and what not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from devstack.llm import reading
+from devstack.llm.reading import Job
+from shared.llm.evidence import Material
+
+DEGREE_CAP, CORE_CAP = 55, 60
+_DEGREE = re.compile(r"\bdegree\b|bachelor|master|diploma|本科|硕士|学历|学位", re.IGNORECASE)
+_SOFTENED = re.compile(r"equivalent|preferred|a plus|ideally|同等|优先", re.IGNORECASE)
+_EITHER = re.compile(r"\bor\b|或|/", re.IGNORECASE)
+_YEARS = re.compile(r"(\d+)\s*\+?\s*(?:years|年)")
+_NUMBER = re.compile(r"\d")
+_ZH_FILLERS = re.compile(
+    r"良好的|有一定的|有|熟悉|熟练|精通|了解|掌握|具备|能够|使用|实践|工作|相关|行业|经验|优先|以上|及|者|可"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A skill that the job asks for, with the sentence of the material that shows it; "" when only listed."""
+
+    skill: str
+    text: str = ""
+    company: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that the job asks for and the material does not show."""
+
+    wish: str
+    required: bool
+
+    @property
+    def is_skill(self) -> bool:
+        """Tell whether it has a name, and is no phrase of the advertisement's."""
+        return self.wish in reading.TECHNICAL + reading.TOOLS
+
+
+@dataclass(slots=True)
+class Fit:
+    """A person held against a job."""
+
+    fits: list[Proof] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    score: int = 0
+    cap: str = ""
+    """`degree` or `core` when that held the score down."""
+
+
+def assess(resume: dict[str, Any], detailed: dict[str, Any] | None, job: Job) -> Fit:
+    """Compare each requirement with the material, musts first."""
+    material = Material(resume, detailed)
+    asked = skills_asked(job, resume)
+    fits = list(_proofs([skill for skill in asked if material.shows_term(skill)], resume))
+    musts, nices = list(_unmet(job.musts, resume, material)), list(_unmet(job.nices, resume, material))
+    if not job.musts:
+        musts = [skill for skill in asked if not material.shows_term(skill)]
+    gaps = [Gap(wish, required=True) for wish in dict.fromkeys(musts)]
+    gaps += [Gap(wish, required=False) for wish in dict.fromkeys(nices) if wish not in musts]
+    score, cap = _score(job, resume, asked, gaps, material)
+    return Fit(sorted(fits, key=lambda proof: not proof.text), gaps, score, cap)
+
+
+def skills_asked(job: Job, resume: dict[str, Any]) -> list[str]:
+    """Return the skills that an advertisement names, in its order: known ones, and the person's own."""
+    text = "\n".join([*job.musts, *job.duties, *job.nices, *job.skills, job.text])
+    own = [skill for skill in own_skills(resume) if reading.found_in(text, (_as_looked_for(skill),))]
+    named = {skill.casefold(): skill for skill in [*own, *job.skills]}
+    return sorted(named.values(), key=lambda skill: text.casefold().find(skill.casefold()) % len(text))
+
+
+def _as_looked_for(skill: str) -> str:
+    """Return a skill as `found_in` takes it: only names of technologies must be written as they are."""
+    return skill if skill in reading.TECHNICAL + reading.TOOLS else skill.lower()
+
+
+def own_skills(resume: dict[str, Any]) -> list[str]:
+    skills = resume.get("skills") or {}
+    return [*skills.get("technical", []), *skills.get("tools", [])]
+
+
+def asks_degree(wish: str) -> bool:
+    return _DEGREE.search(wish) is not None
+
+
+def achievements(resume: dict[str, Any]) -> list[Proof]:
+    """Return what the person did, positions in order, within one those with a number first."""
+    return [
+        Proof("", text, str(entry.get("company", "")))
+        for entry in resume.get("experience", [])
+        for text in sorted(entry.get("highlights", []), key=lambda text: not _NUMBER.search(text))
+    ]
+
+
+def _proofs(skills: list[str], resume: dict[str, Any]) -> Iterator[Proof]:
+    """Give each skill a sentence of its own as long as there are enough."""
+    used: set[str] = set()
+    done = achievements(resume)
+    for skill in skills:
+        showing = [a for a in done if reading.found_in(a.text, (skill,))]
+        best = next((a for a in showing if a.text not in used), showing[0] if showing else Proof(skill))
+        used.add(best.text)
+        yield Proof(skill, best.text, best.company)
+
+
+def _unmet(wishes: list[str], resume: dict[str, Any], material: Material) -> Iterator[str]:
+    for wish in wishes:
+        if years := _YEARS.search(wish):
+            known = (resume.get("profile") or {}).get("yearsOfExperience")
+            if known is not None and known < int(years.group(1)):
+                yield wish
+                continue
+        if asks_degree(wish):
+            if not resume.get("education") and not _SOFTENED.search(wish):
+                yield wish
+            continue
+        parts = reading.found_in(wish, reading.TECHNICAL + reading.TOOLS) or list(_parts(wish))
+        missing = [part for part in parts if not material.shows_term(part)]
+        if missing and (len(missing) == len(parts) or not _EITHER.search(wish)):
+            yield from missing if len(missing) < len(parts) else [wish]
+
+
+def _parts(wish: str) -> Iterator[str]:
+    """Return what a requirement without a known name in it is about."""
+    for part in re.split(r"[、，,;；或和与/]|\bor\b", _ZH_FILLERS.sub("", wish.rstrip(".。;；"))):
+        if bare := re.sub(r"^(?:some|good|strong|a|an|in)\s|\s(?:at|level)\b.*$", "", part.strip()).strip():
+            yield bare
+
+
+def _score(
+    job: Job, resume: dict[str, Any], asked: list[str], gaps: list[Gap], material: Material
+) -> tuple[int, str]:
+    musts = max(len(job.musts) or len(asked), 1)
+    nices = max(len(job.nices), 1)
+    open_musts = min(musts, sum(gap.required for gap in gaps))
+    open_nices = min(nices, sum(not gap.required for gap in gaps))
+    score = round(94 - 54 * open_musts / musts - 10 * open_nices / nices)
+    degree = any(asks_degree(m) and not _SOFTENED.search(m) for m in job.musts)
+    if degree and not resume.get("education"):
+        return min(score, DEGREE_CAP), "degree"
+    if asked and not material.shows_term(asked[0]) and any(gap.required for gap in gaps):
+        return min(score, CORE_CAP), "core"
+    return score, ""
