@@ -242,5 +242,5 @@ class AttemptLost(SluiceError):
 
 
 def safe_field_name(name: str) -> str:
-    """Return a field's name to be told: an unknown field is called whatever a user wrote, and is not named."""
+    """Return a field's name for an answer; an unknown one is called whatever a user wrote: it is not told."""
     return name if _FIELD_NAME.fullmatch(name) else "body"

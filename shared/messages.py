@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
-from shared.errors import MessageError
+from shared.errors import MessageError, safe_field_name
 from shared.routing import Lane, Model, Template, Tier
 
 VERSION: Literal[1] = 1
@@ -68,5 +68,5 @@ def parse_message(body: bytes) -> TaskMessage:
     try:
         return TaskMessage.model_validate_json(body, strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
-        fields = sorted({".".join(str(part) for part in e["loc"]) or "body" for e in error.errors()})
+        fields = sorted({safe_field_name(".".join(map(str, e["loc"]))) for e in error.errors()})
         raise MessageError(f"the message is not valid: {', '.join(fields)}") from None

@@ -36,18 +36,19 @@ from shared.actions.services import Call, Sent, Services
 from shared.actions.sweeper import Sweeper
 from shared.actions.uploads import MAX_BODY_BYTES
 from shared.auth import UserTokens
+from shared.bodies import read_body, skip_body
 from shared.config import ActionsSettings, load_actions
 from shared.errors import (
     NON_RETRYABLE,
     AuthRequired,
     ConfigError,
-    FileTooLarge,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
     QueueFull,
     SluiceError,
 )
+from shared.logs import set_up_logs
 from shared.routing import Action
 from shared.signature import verify_signature
 from shared.state.blobs import BlobStore
@@ -58,6 +59,11 @@ log = logging.getLogger(__name__)
 MAX_CALLBACK_BYTES = 64 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_CHARS = 255
 MAX_FORM_PARTS = 20
+_HIDDEN = {
+    "bad_signature": "The signature is not valid.",
+    "internal": "Something went wrong here; it has been logged.",
+}
+"""What is said in the place of a text that is for the log."""
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, traceparent"
 
 
@@ -127,8 +133,9 @@ class Application:
         except SluiceError as error:
             response = refusal(error)
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            response = refusal(SluiceError("Something went wrong here; it has been logged."))
+            log.exception("%s /%s failed", request.method, request.path.split("/")[1])
+            response = refusal(SluiceError())
+        skip_body(request)
         return self._with_cors(request, response)
 
     def _route(self, request: Request) -> Response:  # noqa: PLR0911  # a table of addresses, one answer each
@@ -210,7 +217,7 @@ class Application:
         if name not in {"step", "failure", "sweep"}:
             raise NotFound("There is no such address.")
         _require_method(request, "POST")
-        body = _read(request, MAX_CALLBACK_BYTES)
+        body = read_body(request, MAX_CALLBACK_BYTES)
         url = f"{self.settings.actions_url}/callbacks/{name}"
         verify_signature(request.headers.get("Upstash-Signature"), body, url, self.settings.signing_keys)
         if name == "sweep":
@@ -237,6 +244,7 @@ def actions_handler() -> Callable[[Request], Response]:
         settings = load_actions()
     except ConfigError as error:
         sys.exit(f"actions does not start: {error}")
+    set_up_logs()
     return Application(settings).answer
 
 
@@ -258,7 +266,7 @@ def refusal(error: SluiceError) -> Response:
     """Turn an error into its answer; what a signature check found stays in the log."""
     if error.status in {HTTPStatus.INTERNAL_SERVER_ERROR, NON_RETRYABLE} or error.code == "bad_signature":
         log.warning("refused: %s", error)
-    message = "The signature is not valid." if error.code == "bad_signature" else str(error)
+    message = _HIDDEN.get(error.code, str(error))
     body: dict[str, Any] = {"ok": False, "error": error.code, "message": message}
     headers: dict[str, str] = {}
     if error.retry_after_seconds is not None:
@@ -291,20 +299,8 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
-def _read(request: Request, max_bytes: int) -> bytes:
-    request.max_content_length = max_bytes + 1  # a chunked body is cut off there, silently
-    try:
-        body = request.get_data(cache=False)
-        if len(body) <= max_bytes:
-            return body
-    except RequestEntityTooLarge:
-        pass
-    request.stream = io.BytesIO()  # the framework would read on before it answers, without a limit
-    raise FileTooLarge(f"The body has more than {max_bytes} bytes.")
-
-
 def _sent(request: Request) -> Sent:
-    data = _read(request, MAX_BODY_BYTES)
+    data = read_body(request, MAX_BODY_BYTES)
     if request.mimetype == "multipart/form-data":
         return _form(request, data)
     return Sent(_json_body(data))

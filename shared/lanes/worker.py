@@ -26,6 +26,7 @@ from typing import Any
 
 from flask import Request, Response
 
+from shared.bodies import skip_body
 from shared.config import LaneSettings, load_lane
 from shared.errors import (
     NON_RETRYABLE,
@@ -42,6 +43,7 @@ from shared.lanes.guards import check_delivery
 from shared.lanes.keeper import Keeper
 from shared.lanes.materials import gather, result_of
 from shared.llm.runner import Outcome, StopSignal, TemplateCall, run_template, warm
+from shared.logs import set_up_logs
 from shared.messages import TaskMessage
 from shared.routing import Lane
 from shared.state.blobs import BlobStore
@@ -125,6 +127,7 @@ class Worker:
         except Exception:
             log.exception("a delivery failed")
             answer = Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "internal"}, 5)
+        skip_body(request)
         return answer.to_response()
 
     def _deliver(self, request: Request) -> Answer:
@@ -164,7 +167,7 @@ class Worker:
             return self._release(attempt, RetryableTaskError("lease_lost", "The attempt lost its lease."))
         except StoreUnavailable as error:
             log.warning("attempt %s: the store is away", attempt.holder)
-            return self._release(attempt, RetryableTaskError(error.code, str(error)))
+            return self._release(attempt, RetryableTaskError(error.code, str(StoreUnavailable())))
         except Exception:
             log.exception("attempt %s failed", attempt.holder)
             return self._release(attempt, RetryableTaskError("internal", "Something went wrong here."))
@@ -247,6 +250,7 @@ def lane_handler(lane: Lane) -> Callable[[Request], Response]:
         settings = load_lane(lane)
     except ConfigError as error:
         sys.exit(f"{lane} does not start: {error}")
+    set_up_logs()
     os.register_at_fork(
         after_in_child=lambda: threading.Thread(target=warm, name="warm", daemon=True).start()
     )

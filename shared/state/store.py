@@ -87,8 +87,13 @@ def _encode(arg: Arg) -> bytes:
     return str(arg).encode()
 
 
+def refusal_text(text: str) -> str:
+    """Return what Redis refused, without the arguments that it quotes: they may be a user's text."""
+    return text.removeprefix("ERR ").partition(", with args beginning with")[0]
+
+
 def _raise_refusal(text: str, cause: Exception | None = None) -> NoReturn:
-    text = text.removeprefix("ERR ")
+    text = refusal_text(text)
     if _UNAVAILABLE.match(text):
         raise StoreUnavailable(f"Redis cannot work now: {text}") from cause
     raise CommandRefused(text) from cause

@@ -34,6 +34,7 @@ from shared.errors import (
     SluiceError,
     StoreUnavailable,
 )
+from shared.logs import set_up_logs
 from shared.state.keys import TaskRef
 from shared.stream.connection import Connection, Receive, Send
 from shared.stream.entries import BEGINNING, Place, StreamId, parse_id
@@ -253,6 +254,7 @@ def events_handler() -> Callable[[Request], Awaitable[Response]]:
         response = _AsgiResponse(Bridge(load_events()))
     except ConfigError as error:
         sys.exit(f"events does not start: {error}")
+    set_up_logs()
 
     async def answer(_request: Request) -> Response:
         return response

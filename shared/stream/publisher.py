@@ -217,7 +217,9 @@ class AttemptWriter:
             self._give_up(error)
         except Exception as error:
             log.exception("the writer of task %s failed", self._task_id)
-            self._give_up(StoreUnavailable(f"The events of this attempt could not be stored: {error!r}"))
+            self._give_up(
+                StoreUnavailable(f"The events of this attempt could not be stored: {type(error).__name__}")
+            )
 
     def _give_up(self, error: SluiceError) -> None:
         with self._changed:
