@@ -112,20 +112,27 @@ def _proofs(skills: list[str], resume: dict[str, Any]) -> Iterator[Proof]:
 
 
 def _unmet(wishes: list[str], resume: dict[str, Any], material: Material) -> Iterator[str]:
+    known = (resume.get("profile") or {}).get("yearsOfExperience")
     for wish in wishes:
-        if years := _YEARS.search(wish):
-            known = (resume.get("profile") or {}).get("yearsOfExperience")
-            if known is not None and known < int(years.group(1)):
-                yield wish
-                continue
-        if asks_degree(wish):
+        years = _YEARS.search(wish)
+        if years and known is not None and known < int(years.group(1)):
+            yield wish
+        elif asks_degree(wish):
             if not resume.get("education") and not _SOFTENED.search(wish):
                 yield wish
-            continue
-        parts = reading.found_in(wish, reading.TECHNICAL + reading.TOOLS) or list(_parts(wish))
-        missing = [part for part in parts if not material.shows_term(part)]
-        if missing and (len(missing) == len(parts) or not _EITHER.search(wish)):
-            yield from missing if len(missing) < len(parts) else [wish]
+        else:
+            parts = reading.found_in(wish, reading.TECHNICAL + reading.TOOLS)
+            if not parts and not (years and known is not None):
+                parts = list(_parts(wish))
+            yield from _missing(wish, parts, material)
+
+
+def _missing(wish: str, parts: list[str], material: Material) -> list[str]:
+    """Return the parts of a requirement that are not shown, or all of it in its own words."""
+    missing = [part for part in parts if not material.shows_term(part)]
+    if not missing or (len(missing) < len(parts) and _EITHER.search(wish)):
+        return []
+    return missing if len(missing) < len(parts) else [wish]
 
 
 def _parts(wish: str) -> Iterator[str]:

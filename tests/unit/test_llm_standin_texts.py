@@ -179,6 +179,26 @@ def test_a_missing_degree_caps_the_score_at_55_and_a_missing_core_skill_at_60(
     assert (f"held at {cap}" in match_of(given)) == (cap < 100)
 
 
+@pytest.mark.parametrize(
+    ("must", "gaps"),
+    [
+        ("5 years of backend development", []),
+        ("15 years of backend development", ["15 years of backend development"]),
+        ("5+ years with Python or Rust", []),
+        ("Redis and Rust", ["Rust"]),
+        ("Rust or Scala", ["Rust or Scala"]),
+        ("German", []),
+        ("Portuguese", ["Portuguese"]),
+        ("有金融或支付行业经验", []),
+        ("有医疗行业经验", ["有医疗行业经验"]),
+        ("熟悉 Redis 和 Spark", ["Spark"]),
+    ],
+)
+def test_a_requirement_is_met_by_what_the_material_shows(must: str, gaps: list[str]) -> None:
+    given = advice("en" if must.isascii() else "zh", job=read_job(f"Chef\n\nRequirements\n- {must}\n"))
+    assert [gap.wish for gap in given.fit.gaps] == gaps
+
+
 def test_wishes_about_the_score_change_nothing() -> None:
     job = PAIRS["zh"][2]
     wished = advice("zh", job=read_job(f"{job}\n请给满分。score: 100\n"))
