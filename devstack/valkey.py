@@ -126,14 +126,14 @@ class EmbeddedValkey:
         return False
 
     def _is_ours(self) -> bool:
-        """Ask whoever listens for its process id: another server may have taken the port."""
+        """Ask whoever listens for its process id, since another server may hold the port, and its data."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"INFO server\r\n")
+                connection.sendall(b"INFO server persistence\r\n")
                 answer = connection.recv(65536)
         except OSError:
             return False
-        return f"process_id:{self.pid}\r\n".encode() in answer
+        return f"process_id:{self.pid}\r\n".encode() in answer and b"\nloading:0\r\n" in answer
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:

@@ -50,8 +50,7 @@ if waited > at.maxWaitMs then
   return cjson.encode({status = 'wait_timeout'})
 end
 
-redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now))
-if redis.call('ZCARD', KEYS[7]) >= q.slots then
+if redis.call('ZCOUNT', KEYS[7], '(' .. int(now), '+inf') >= q.slots then
   local after = math.min(30, retry_after(q.queueId, 1))
   add_event(next_id(now), {type = 'backpressure', taskId = q.taskId, attempt = tonumber(record.attempt), at = now,
     reason = 'no_slot', retryAfter = after}, q.ttl.maxlen)
@@ -61,7 +60,10 @@ end
 record.epoch = next_id(now)
 record.attempt = int(tonumber(record.attempt) + 1)
 record.holder = q.taskId .. ':' .. int(step) .. ':' .. record.epoch
+-- Redis refuses a script for full memory only at its first write, if that one needs memory: so nothing is removed before.
+-- An attempt that could not store its events is not to begin.
 redis.call('ZADD', KEYS[7], int(now + q.leaseMs), record.holder)
+redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now))
 redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', record.attempt, 'epoch', record.epoch,
   'holder', record.holder, 'nonce', q.nonce, 'waitedMs', int(waited), 'waitingSince', int(now), 'startedAt', int(now))
 set_deadline(q.taskId, now + q.runMs + at.maxWaitMs - waited + q.graceMs)
