@@ -66,6 +66,11 @@ _HEADERS: Mapping[str, Any] = {
         "schema": {"type": "integer", "minimum": 0},
         "example": 12,
     },
+    "WWW-Authenticate": {
+        "required": True,
+        "description": "How to sign in.",
+        "schema": {"type": "string", "const": "Bearer"},
+    },
     "ETag": {
         "required": True,
         "description": "Send it as `If-None-Match` next time.",

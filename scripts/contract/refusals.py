@@ -43,7 +43,7 @@ REASONS: Mapping[type[SluiceError], str] = {
     UserBusy: "Too many tasks of this user are open. Wait for one to end, or cancel one.",
     RateLimited: "Too many requests of this user.",
     PublishFailed: "The task could not be handed to the queue and has ended; nothing was charged. Try again.",
-    StoreUnavailable: "A store is away. Try again with the same `Idempotency-Key`.",
+    StoreUnavailable: "A store is away, or too many files are being read. Try again, with the same key.",
     SluiceError: "Something went wrong here; it has been logged. An accepted task is not affected.",
 }
 """When each error comes, for whoever calls."""
@@ -96,8 +96,9 @@ def _response(errors: list[type[SluiceError]]) -> dict[str, Any]:
         "description": "\n".join(lines),
         "content": {"application/json": _content(errors)},
     }
-    if waits:
-        response["headers"] = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
+    headers = ["Retry-After"] if waits else ["WWW-Authenticate"] if AuthRequired in errors else []
+    if headers:
+        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
     return response
 
 

@@ -17,7 +17,7 @@ import schemathesis
 from scripts.contract.calls import CALLS, ApiCall
 from scripts.contract.composing import document
 from scripts.contract.examples import LOCALES, answer_examples, request_examples, result
-from scripts.contract.refusals import REASONS, refusals_of, sample
+from scripts.contract.refusals import REASONS, SAMPLES, refusals_of, sample
 from scripts.contract.schemas import RESULTS
 from scripts.openapi import main
 from shared import errors
@@ -172,9 +172,10 @@ def test_every_refusal_that_a_caller_can_meet_is_described_and_belongs_to_a_call
 
 @pytest.mark.parametrize("error", REASONS, ids=lambda error: error.code)
 def test_the_example_of_a_refusal_is_what_the_app_answers(error: type[SluiceError]) -> None:
-    answer = sample(error)
+    answer, answered = sample(error), app.refusal(SAMPLES.get(error) or error())
+    assert answer == answered.get_json()
+    assert answered.status_code == error.status
     Refusal.model_validate_json(json.dumps(answer), strict=True, by_alias=True, by_name=False)
-    assert answer["error"] == error.code
 
 
 @pytest.mark.parametrize("call", OPERATIONS)

@@ -142,3 +142,14 @@ def test_every_answer_is_one_that_the_contract_names(case: Case, furnished: Furn
     )
     if case.method == case.operation.method.upper():
         check_by_models(case, response)
+
+
+def test_the_document_is_served_as_it_is_and_only_when_it_is_new(world: World) -> None:
+    first = world.http.get(f"{world.actions_url}/openapi.json")
+    assert (first.status_code, first.content) == (200, openapi_document())
+    assert first.headers["Content-Type"] == "application/json"
+    again = world.http.get(
+        f"{world.actions_url}/openapi.json", headers={"If-None-Match": first.headers["ETag"]}
+    )
+    assert (again.status_code, again.content) == (304, b"")
+    assert world.http.head(f"{world.actions_url}/openapi.json").headers["ETag"] == first.headers["ETag"]
