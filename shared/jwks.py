@@ -145,7 +145,7 @@ def _download(url: str, timeout_seconds: float) -> bytes:
     import httpx
 
     deadline, body = time.monotonic() + timeout_seconds, b""
-    # Issuers' firewalls refuse clients without a name; identity, so that nothing unpacks to more than was sent.
+    # Issuers' firewalls refuse clients without a name; identity, for nothing to unpack to more than was sent.
     headers = {"User-Agent": "sluice", "Accept-Encoding": "identity"}
     with (
         httpx.Client(timeout=timeout_seconds, trust_env=False, headers=headers) as client,

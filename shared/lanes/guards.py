@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 from flask import Request
-from werkzeug.exceptions import RequestEntityTooLarge
 
+from shared.bodies import read_body
 from shared.config import SigningKeys
-from shared.errors import FileTooLarge, MessageError, MethodNotAllowed, NotFound
+from shared.errors import MessageError, MethodNotAllowed, NotFound
 from shared.messages import MAX_MESSAGE_BYTES, TaskMessage, parse_message
 from shared.routing import Lane, Template, serves
 from shared.signature import verify_signature
@@ -33,23 +31,6 @@ def check_path(request: Request, lane: Lane) -> Template:
     raise NotFound("There is no such address.")
 
 
-def read_body(request: Request) -> bytes:
-    """Return the body as it came, byte for byte: it is what is signed.
-
-    Raises:
-        FileTooLarge: no message of ours has so many bytes; the rest stays unread.
-    """
-    request.max_content_length = MAX_MESSAGE_BYTES + 1  # a chunked body is cut off there, silently
-    try:
-        body = request.get_data(cache=False)
-        if len(body) <= MAX_MESSAGE_BYTES:
-            return body
-    except RequestEntityTooLarge:
-        pass
-    request.stream = io.BytesIO()  # the framework would read on before it answers, without a limit
-    raise FileTooLarge("The message is too large.")
-
-
 def check_delivery(request: Request, *, lane: Lane, route_url: str, keys: SigningKeys) -> TaskMessage:
     """Check a delivery in the order of design §6 and return its message.
 
@@ -59,7 +40,7 @@ def check_delivery(request: Request, *, lane: Lane, route_url: str, keys: Signin
         MessageError: signed, but not a message that this lane can ever accept.
     """
     template = check_path(request, lane)
-    body = read_body(request)
+    body = read_body(request, MAX_MESSAGE_BYTES)
     verify_signature(request.headers.get("Upstash-Signature"), body, route_url + lane.path(template), keys)
     message = parse_message(body)
     if message.queue_id is not lane or message.template_id is not template or message.tier is not lane.tier:
