@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
 
-from devstack.llm.assessing import Fit, Gap, Proof, achievements, assess, own_skills
+from devstack.llm.assessing import Fit, Gap, Proof, achievements, assess, own_skills, relevance
 from devstack.llm.reading import Job
 from devstack.llm.wording import Wording
 
@@ -32,9 +32,11 @@ class Advice:
     @cached_property
     def done(self) -> list[Proof]:
         """What the person did, each once, what serves the job first; never empty."""
-        known = [proof for proof in [*self.shown, *achievements(self.resume)] if proof.text]
+        known = [*self.shown, *achievements(self.resume)]
         once = {proof.text: proof for proof in reversed(known)}
-        ordered = list(dict.fromkeys(proof.text for proof in known))
+        ordered = sorted(
+            dict.fromkeys(proof.text for proof in known), key=lambda text: self._rank(once[text])
+        )
         return [once[text] for text in ordered] or [Proof("", self._studied(), self.employer)]
 
     @property
@@ -51,7 +53,11 @@ class Advice:
     def shown(self) -> list[Proof]:
         """The skills that fit, those together that one sentence shows."""
         texts = dict.fromkeys(proof.text for proof in self.fit.fits if proof.text)
-        return [self._group([proof for proof in self.fit.fits if proof.text == text]) for text in texts]
+        groups = [self._group([proof for proof in self.fit.fits if proof.text == text]) for text in texts]
+        return sorted(groups, key=self._rank)
+
+    def _rank(self, proof: Proof) -> float:
+        return -relevance(proof, self.job, self.resume)
 
     def _group(self, proofs: list[Proof]) -> Proof:
         skills = self.wording.listing([proof.skill for proof in proofs][:3])

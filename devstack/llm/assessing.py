@@ -15,7 +15,8 @@ DEGREE_CAP, CORE_CAP = 55, 60
 _DEGREE = re.compile(r"\bdegree\b|bachelor|master|diploma|本科|硕士|学历|学位", re.IGNORECASE)
 _SOFTENED = re.compile(r"equivalent|preferred|a plus|ideally|同等|优先", re.IGNORECASE)
 _EITHER = re.compile(r"\bor\b|或|/", re.IGNORECASE)
-_YEARS = re.compile(r"(\d+)\s*\+?\s*(?:years|年)")
+_YEARS = re.compile(r"(\d+|[一二三四五六七八九十])\s*\+?\s*(?:years|年)")
+_NUMERALS = "〇一二三四五六七八九十"
 _NUMBER = re.compile(r"\d")
 _ZH_FILLERS = re.compile(
     r"良好的|有一定的|有|熟悉|熟练|精通|了解|掌握|具备|能够|使用|实践|工作|相关|行业|经验|优先|以上|及|者|可"
@@ -52,7 +53,7 @@ class Fit:
     gaps: list[Gap] = field(default_factory=list)
     score: int = 0
     cap: str = ""
-    """`degree` or `core` when that held the score down."""
+    """`degree` or `core` when that held the score down, `below` when it would have."""
 
 
 def assess(resume: dict[str, Any], detailed: dict[str, Any] | None, job: Job) -> Fit:
@@ -115,7 +116,7 @@ def _unmet(wishes: list[str], resume: dict[str, Any], material: Material) -> Ite
     known = (resume.get("profile") or {}).get("yearsOfExperience")
     for wish in wishes:
         years = _YEARS.search(wish)
-        if years and known is not None and known < int(years.group(1)):
+        if years and known is not None and known < _number(years.group(1)):
             yield wish
         elif asks_degree(wish):
             if not resume.get("education") and not _SOFTENED.search(wish):
@@ -125,6 +126,10 @@ def _unmet(wishes: list[str], resume: dict[str, Any], material: Material) -> Ite
             if not parts and not (years and known is not None):
                 parts = list(_parts(wish))
             yield from _missing(wish, parts, material)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else _NUMERALS.index(text)
 
 
 def _missing(wish: str, parts: list[str], material: Material) -> list[str]:
@@ -152,7 +157,32 @@ def _score(
     score = round(94 - 54 * open_musts / musts - 10 * open_nices / nices)
     degree = any(asks_degree(m) and not _SOFTENED.search(m) for m in job.musts)
     if degree and not resume.get("education"):
-        return min(score, DEGREE_CAP), "degree"
+        return _capped(score, DEGREE_CAP, "degree")
     if asked and not material.shows_term(asked[0]) and any(gap.required for gap in gaps):
-        return min(score, CORE_CAP), "core"
+        return _capped(score, CORE_CAP, "core")
     return score, ""
+
+
+def _capped(score: int, cap: int, reason: str) -> tuple[int, str]:
+    return (cap, reason) if score > cap else (score, "below")
+
+
+def relevance(proof: Proof, job: Job, resume: dict[str, Any]) -> float:
+    """Return how much an achievement serves a job: shared skills and words, a number, how recent it is."""
+    companies = [entry.get("company") for entry in resume.get("experience", [])]
+    age = companies.index(proof.company) if proof.company in companies else 0
+    skills = len(reading.found_in(proof.text, tuple(job.skills)))
+    shared = len(_topics(proof.text) & _topics("\n".join([*job.duties, *job.musts])))
+    return 2 * skills + shared + bool(_NUMBER.search(proof.text)) - 1.5 * age
+
+
+def closest(duty: str, done: list[Proof]) -> Proof:
+    """Return the achievement that shares most with a task; the first when none shares anything."""
+    return max(done, key=lambda proof: len(_topics(proof.text) & _topics(duty)))
+
+
+def _topics(text: str) -> set[str]:
+    """Return the words of a text that mean something, and the pairs of its Chinese characters."""
+    words = {word.removesuffix("s") for word in re.findall(r"[a-z][a-z-]{4,}", text.casefold())}
+    pairs = {run[i : i + 2] for run in re.findall(r"[一-鿿]+", text) for i in range(len(run) - 1)}
+    return words | pairs - {"负责", "经验", "以上", "熟悉"}

@@ -70,7 +70,7 @@ def _pitch(advice: Advice, wanted: list[str]) -> str:
     said = [summary] if summary else []
     if wanted:
         said.append(wording.say("pitch", skills=wording.listing(wanted[:4])))
-    if (best := advice.done[0]).skill:
+    if best := next((proof for proof in advice.done if proof.company == advice.employer), None):
         said.append(wording.say("pitch_result", text=wording.sentence(best.text)))
     return ("" if wording.zh else " ").join(said)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from devstack.llm.advising import Advice
-from devstack.llm.assessing import Proof, asks_degree
+from devstack.llm.assessing import Proof, asks_degree, closest
 from devstack.llm.reading import found_in
 
 
@@ -52,7 +52,7 @@ class Interview(Advice):
 
     def _challenges(self) -> Iterator[str]:
         for index, duty in enumerate(self.job.duties[:2] or [self.duty]):
-            proof = self.done[index % len(self.done)]
+            proof = closest(duty, self.done)
             why = self._why(proof) if index else self.wording.say("why_first")
             yield self.wording.say(
                 "challenge", duty=duty.rstrip(".。;；"), why=why, place=proof.company, text=proof.text
@@ -68,7 +68,8 @@ class Interview(Advice):
 
     def _questions(self) -> Iterator[str]:
         say, done = self.wording.say, self.done
-        yield say("question_duty", duty=self.duty, spoken=self.wording.spoken(done[0].text))
+        nearest = closest(self.duty, done)
+        yield say("question_duty", duty=self.duty, spoken=self.wording.spoken(nearest.text))
         for proof in self.shown[1:2]:
             yield say("question_skill", skill=proof.skill, place=proof.company, text=proof.text)
         yield say("question_number", text=done[min(2, len(done) - 1)].text.rstrip(".。"))

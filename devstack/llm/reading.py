@@ -26,6 +26,12 @@ METRIC = re.compile(
     r"(%|[万亿]?(?:次|人|个|条|毫秒|秒|分钟|小时|天|周|个月|倍|元|家|[ ]?TPS|[ ]?QPS)|[万亿]"
     r"|(?:million |thousand |billion )?[A-Za-z]{2,}|x|k|M)(?![A-Za-z])"
 )
+_ROLE = re.compile(
+    r"\b(?:engineer|developer|manager|director|head|lead|analyst|designer|scientist|architect|consultant"
+    r"|specialist|officer|assistant|nurse|teacher|accountant|intern|coordinator|associate)\b"
+    r"|(?:工程师|经理|总监|专员|主管|设计师|分析师|架构师|负责人|实习生|助理|顾问|教师|护士|会计|运营|开发)$",
+    re.IGNORECASE,
+)
 _MARGIN = 85
 """Lines at least this long were broken at the margin, unless a sentence ends there."""
 _BULLET = re.compile(r"^\s*(?:[-*•·●▪–]|\d+[.)、])\s+")
@@ -104,7 +110,7 @@ def found_in(text: str, terms: tuple[str, ...]) -> list[str]:
 def _pattern(term: str) -> re.Pattern[str]:
     # A name is looked for as it is written: "go" is no language and "rest" no style of interface.
     flags = re.IGNORECASE if term.islower() else re.NOFLAG
-    return re.compile(rf"(?<![A-Za-z0-9]){re.escape(term)}(?![A-Za-z0-9+#])", flags)
+    return re.compile(rf"(?<![A-Za-z0-9]){re.escape(term)}(?![A-Za-z0-9+#]|-to-)", flags)
 
 
 def bullets(lines: list[str]) -> list[str]:
@@ -118,7 +124,13 @@ def is_bullet(line: str) -> bool:
 def split_line(line: str) -> list[str]:
     """Split "Engineer | Acme, 2019–2023" at its separators, without the dates."""
     bare = re.sub(r"[(（]\s*[)）]", "", RANGE.sub("", line)).strip(" |,，·—–-.。\t")
-    return [part.strip() for part in _SPLIT.split(bare) if part and part.strip()]
+    parts = [part.strip() for part in _SPLIT.split(bare) if part and part.strip()]
+    return re.split(r"(?<=[一-鿿）)])\s+(?=[一-鿿])", parts[0]) if len(parts) == 1 else parts
+
+
+def is_role(text: str) -> bool:
+    """Tell whether a text reads like the title of a position, and not like an employer's name."""
+    return _ROLE.search(text) is not None
 
 
 def read_job(material: str) -> Job:

@@ -101,6 +101,8 @@ def _position(parts: list[str], duration: str) -> dict[str, Any]:
     if at is not None:
         product, rest = _PRODUCT.sub("", parts[at]), parts[:at] + parts[at + 1 :]
         role, company = _at(rest, 1), _at(rest, 0)
+    elif reading.is_role(company) and not reading.is_role(role):
+        role, company = company, role
     return {"role": role, "company": company, "product": product, "duration": duration, "highlights": []}
 
 

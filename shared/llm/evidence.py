@@ -21,6 +21,7 @@ _FILLERS = re.compile(
 )
 """Words of a skill that name none."""
 _PROPER = re.compile(r"[A-Z0-9+#]")
+_SHORT = 2
 _SHARE = 0.6
 """Of a Chinese term's pairs of characters so many must be there: "分布式系统" shows "分布式系统设计"."""
 
@@ -85,11 +86,14 @@ def texts_of(value: Any) -> Iterator[str]:
 
 
 def _words(text: str) -> Iterator[str]:
-    """Yield the words of a text in lower case; "Python/Go" is two, "C++" and "Node.js" one."""
+    """Yield the words of a text in lower case; "Python/Go" is two, "C++" and "Node.js" one.
+
+    "event-driven" shows both of its words too; "go-to-market" does not show Go.
+    """
     for word in _WORD.findall(text):
         bare = word.rstrip(".-")
         yield bare
-        yield from bare.split("-") if "-" in bare else ()
+        yield from (part for part in bare.split("-") if len(part) > _SHORT) if "-" in bare else ()
 
 
 def _numbers(text: str) -> Iterator[str]:

@@ -182,6 +182,11 @@ def test_chinese_skills_are_found_by_their_parts_and_english_phrases_are_not_com
     )
 
 
+@pytest.mark.parametrize(("term", "shown"), [("Go", False), ("go-to-market", True), ("market", True)])
+def test_a_word_with_hyphens_shows_its_long_words_alone(term: str, shown: bool) -> None:
+    assert Material("Planned the go-to-market of two products").shows_term(term) == shown
+
+
 def test_the_names_of_fields_are_no_material() -> None:
     assert not Material({"Kubernetes": ["yes"]}).shows_term("Kubernetes")
 

@@ -190,6 +190,8 @@ def test_a_missing_degree_caps_the_score_at_55_and_a_missing_core_skill_at_60(
         ("German", []),
         ("Portuguese", ["Portuguese"]),
         ("有金融或支付行业经验", []),
+        ("五年以上后端开发经验", []),
+        ("十年以上后端开发经验", ["十年以上后端开发经验"]),
         ("有医疗行业经验", ["有医疗行业经验"]),
         ("熟悉 Redis 和 Spark", ["Spark"]),
     ],
@@ -224,6 +226,26 @@ def test_a_story_is_told_from_the_detailed_history_where_there_is_one() -> None:
     story = "\n".join(sections(interview_of(advice("en")))["Your STAR stories"])
     assert "Task: replace the nightly settlement batch, which took 14 hours" in story
     assert "Result: settlement in 9 minutes" in story
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "高级产品经理  远山供应链  2021年3月–至今",
+        "远山供应链 高级产品经理 2021年3月–至今",
+        "远山供应链｜高级产品经理｜2021年3月–至今",
+        "高级产品经理，远山供应链（2021年3月–至今）",
+    ],
+)
+def test_a_position_is_read_in_whatever_order_its_head_has(head: str) -> None:
+    [position] = summarise(f"周启明\n\n工作经历\n{head}\n- 上线 18 个仓库\n", "zh", 2026)["experience"]
+    assert (position["role"], position["company"]) == ("高级产品经理", "远山供应链")
+
+
+def test_an_achievement_is_held_against_the_task_that_it_resembles() -> None:
+    given = advice("nurse")
+    challenges = sections(interview_of(given))["Core challenges"]
+    assert "Led a ward of 24 beds" in challenges[0]
 
 
 def test_a_metric_is_labelled_by_what_it_measures() -> None:
