@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from shared.errors import FileTooLarge, InvalidRequest, TextTooLong, UnsupportedFileType
+from shared.actions.documents import document_text, picture
+from shared.errors import FileTooLarge, InvalidRequest, TextTooLong, UnreadableFile, UnsupportedFileType
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
@@ -17,16 +20,12 @@ MAX_DETAILED_RESUME_CHARS = 16_000
 MAX_JOB_CHARS = 16_000
 
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)(?:;[\w=.+-]+)*;base64,(?P<data>.*)", re.DOTALL)
-_DOCUMENTS = (b"%PDF-", b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"{\\rtf")
-"""How PDF, DOCX, old Word and RTF begin; some of them could pass for text."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f]")
-"""What no text has, and every other kind of file soon does."""
 _CJK = re.compile(r"[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image as it was sent; `media_type` is what its first bytes say."""
+    """An image as the model gets it, and its type."""
 
     data: bytes = field(repr=False)
     media_type: str
@@ -48,31 +47,16 @@ def checked_text(value: str, *, field_name: str, max_chars: int) -> str:
 
 
 def text_of_file(data: bytes, *, field_name: str) -> str:
-    """Return the text of an uploaded file; plain text and Markdown are read, in any of the usual encodings.
+    """Return the text of an uploaded file: PDF, DOCX, plain text or Markdown.
 
     Raises:
         FileTooLarge: it has more than MAX_FILE_BYTES.
-        UnsupportedFileType: its content is something else.
+        UnsupportedFileType, UnreadableFile, TextTooLong: as `documents.document_text`.
+        ReadersBusy: too many files are being read.
     """
-    if len(data) > MAX_FILE_BYTES:
-        raise FileTooLarge(f"{field_name}: the file has {len(data)} bytes; the limit is {MAX_FILE_BYTES}.")
-    if data.startswith(_DOCUMENTS):
-        raise UnsupportedFileType(f"{field_name}: PDF and Word files are not read here yet; send their text.")
-    for encoding in _encodings(data):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if not _CONTROL.search(text):
-            return text
-    raise UnsupportedFileType(f"{field_name}: only plain text and Markdown are read here.")
-
-
-def _encodings(data: bytes) -> tuple[str, ...]:
-    """Return what to try: a byte-order mark decides; GB 18030 takes nearly all, so it is last."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return ("utf-16",)
-    return ("utf-8-sig", "gb18030")
+    _check_size(data, MAX_FILE_BYTES, field_name)
+    with _named(field_name):
+        return document_text(data)
 
 
 def image_of_data_url(value: str, *, field_name: str) -> Image:
@@ -95,27 +79,35 @@ def image_of_data_url(value: str, *, field_name: str) -> Image:
 
 
 def checked_image(data: bytes, *, field_name: str) -> Image:
-    """Return an image of a supported type: PNG, JPEG or WebP."""
+    """Return an image that decodes, upright and of a size that the model can use: PNG, JPEG or WebP.
+
+    Raises:
+        InvalidRequest: there is nothing in it.
+        FileTooLarge: it has more than MAX_IMAGE_BYTES.
+        UnsupportedFileType, UnreadableFile: as `documents.picture`.
+        ReadersBusy: too many files are being read.
+    """
     if not data:
         raise InvalidRequest("must not be empty", field=field_name)
-    if len(data) > MAX_IMAGE_BYTES:
-        raise FileTooLarge(f"{field_name}: the image has more than {MAX_IMAGE_BYTES} bytes.")
-    media_type = _media_type(data)
-    if media_type is None:
-        raise UnsupportedFileType(f"{field_name}: only PNG, JPEG and WebP images are supported.")
-    return Image(data, media_type)
+    _check_size(data, MAX_IMAGE_BYTES, field_name)
+    with _named(field_name):
+        return Image(*picture(data))
+
+
+def _check_size(data: bytes, max_bytes: int, field_name: str) -> None:
+    if len(data) > max_bytes:
+        raise FileTooLarge(f"{field_name}: the file has {len(data)} bytes; the limit is {max_bytes}.")
+
+
+@contextmanager
+def _named(field_name: str) -> Iterator[None]:
+    """Put the field's name before the message of a refusal."""
+    try:
+        yield
+    except (UnreadableFile, UnsupportedFileType, TextTooLong) as error:
+        raise type(error)(f"{field_name}: {error}") from None
 
 
 def locale_of(text: str) -> str:
     """Return the locale that a text is written in, for callers that name none."""
     return "zh" if len(_CJK.findall(text)) * 10 > len(text) else "en"
-
-
-def _media_type(data: bytes) -> str | None:
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if data.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return None
