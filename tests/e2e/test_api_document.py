@@ -25,6 +25,8 @@ from tests.e2e.frontend import assert_at_rest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 ANY = "…"
 """On the page: whatever is there, from here on."""
 VARYING = re.compile(r"(task|service)Id|\w+Url|\w+At|at|score")
@@ -54,8 +56,8 @@ class Block:
         )
 
 
-def blocks() -> list[Block]:
-    _, *parts = re.split(r"^```sh\n", PAGE, flags=re.MULTILINE)
+def blocks(page: str = PAGE) -> list[Block]:
+    _, *parts = re.split(r"^```sh\n", page, flags=re.MULTILINE)
     return [Block.of(*part.split("\n```", 1)) for part in parts]
 
 
@@ -94,12 +96,12 @@ class Terminal:
         self._exports.__exit__(None, None, None)
 
     def paste(self, source: str) -> tuple[str, str]:
-        """Run a block; returns what it printed, and the statuses and complaints beside it."""
+        """Run a block, which must succeed; returns what it printed, and the statuses and complaints beside it."""
         assert self._shell.stdin
         assert self._shell.stdout
-        self._shell.stdin.write(f"{{\n{source}\n}} >{self._out} 2>{self._error}\necho ended\n")
+        self._shell.stdin.write(f"{{\n{source}\n}} >{self._out} 2>{self._error}\necho ended $?\n")
         self._shell.stdin.flush()
-        assert self._shell.stdout.readline() == "ended\n", source
+        assert self._shell.stdout.readline() == "ended 0\n", f"{source}\n{self._error.read_text()}"
         return self._out.read_text(encoding="utf-8"), self._error.read_text(encoding="utf-8")
 
 
@@ -172,6 +174,19 @@ def test_the_page_pasted_from_top_to_bottom_answers_what_it_says(stack: Stack, t
 
     assert not found, "\n\n".join(found)
     assert not (tmp_path / "build/up.env").exists()
+    assert_at_rest(stack)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the pages are for people who have curl")
+def test_what_the_other_pages_have_for_a_running_stack_works_too(stack: Stack, tmp_path: Path) -> None:
+    """The coins of operations.md, given and taken back; the first call of the README."""
+    first_call = next(block for block in blocks(README) if "curl" in block.source)
+    with Terminal(tmp_path, stack) as terminal:
+        for block in blocks(OPERATIONS):
+            printed, complaints = terminal.paste(block.source)
+            assert complaints == ""
+            assert "has 8 coins" in printed.splitlines()[-2]
+        assert terminal.paste(first_call.source)[1] == "status 202\n"
     assert_at_rest(stack)
 
 
