@@ -51,7 +51,7 @@ def ended(frontend: Frontend, action: str, body: dict[str, Any]) -> dict[str, An
     """Run an action to its end, which must be one of the two good ones."""
     accepted = frontend.act(action, body)
     outcome = frontend.outcome(accepted, TASK_SECONDS)
-    print(action, outcome["state"], outcome["error"] or str(outcome["result"])[:300])  # noqa: T201  # to be read, by -s
+    print(action, outcome["state"], outcome.get("error") or str(outcome["result"])[:300])  # noqa: T201  # to be read, by -s
     if outcome["state"] == "failed":
         assert outcome["error"]["code"] in WEAK
         assert outcome["refunded"]
