@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from devstack.upstash.server import Fault, UpstashStandIn
 from devstack.valkey import free_port
 from shared.state import keys
+from shared.state.erasure import erase_user
 from shared.state.quota import Granted, grant, read_quota
 from shared.state.store import RestStore, Store
 from tests.integration.transitions_kit import Bench, new_ref
@@ -141,6 +142,17 @@ def test_taking_back_stops_at_an_empty_balance(store: Store) -> None:
     assert lines(store) == []
     assert give(store, -8, "r1") == Granted("granted", -8, 0)
     assert give(store, -1, "r2") == Granted("short", 0, 0)
+    assert adds_up(store)
+
+
+def test_a_grant_sent_again_after_its_user_was_forgotten_changes_nothing(store: Store) -> None:
+    """The deletion shortens the ledger; what a reference stands for is kept with the balance."""
+    give(store, 5)
+    erase_user(store, "u1")
+    assert lines(store) == [("grant", 13, 13)]
+    assert give(store, 5) == Granted("replay", 5, 13)
+    assert lines(store) == [("grant", 13, 13)]
+    give(store, 2, "r2")
     assert adds_up(store)
 
 
