@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from devstack.llm.advising import Advice
-from devstack.llm.assessing import Gap, Proof
+from devstack.llm.assessing import Gap, Proof, closest
 
 _SHORT = {"zh": 38, "en": 22}
 """Characters or words of an achievement that a short message has room for."""
@@ -41,12 +41,19 @@ class Match(Advice):
         shown = self.shown[:3]
         for proof in shown:
             yield self.wording.say("fit_shown", skill=proof.skill, place=proof.company, text=proof.text)
-        other = self.done[min(len(self.done) - 1, len(shown))]
-        yield self.wording.say(
-            "fit_recent", duty=self.duty, role=self.role_at(other), employer=other.company, text=other.text
-        )
-        for proof in self.listed[: max(0, 3 - len(shown))]:
+        yield from self._likenesses(3 - len(shown), {proof.text for proof in shown})
+        for proof in self.listed[: max(0, 2 - len(shown))]:
             yield self.wording.say("fit_listed", skill=proof.skill)
+
+    def _likenesses(self, wanted: int, told: set[str]) -> Iterator[str]:
+        """Yield tasks of the job with something like them that was done before, at least one."""
+        duties = [duty.rstrip(".。;；") for duty in self.job.duties] or [self.duty]
+        for duty in duties[: max(1, wanted)]:
+            free = [proof for proof in self.done if proof.text not in told] or self.done
+            other = closest(duty, free)
+            told.add(other.text)
+            facts = {"duty": duty, "role": self.role_at(other), "employer": other.company, "text": other.text}
+            yield self.wording.say("fit_recent", **facts)
 
     def _weaknesses(self) -> Iterator[str]:
         say, found = self.wording.say, 0
