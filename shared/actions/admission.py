@@ -175,8 +175,8 @@ class Admissions:
     def _replay(self, task_id: str, idempotency_key: str | None) -> dict[str, Any]:
         """Answer a repeated request; a task that was admitted and never published is published now.
 
-        The first request may be publishing it at this moment: both send the same deduplication id. It may have
-        failed at it a moment ago: then this one has failed too, and its key is free.
+        The first request may be publishing it at this moment: both send the same deduplication id. It may
+        have failed at it a moment ago: then this one has failed too, and its key is free.
         """
         record = self._record(task_id)
         if record["step"] == "0" and self._tasks.begin_publish(ref_of(record), 0) == 1:

@@ -1,7 +1,8 @@
 """`DELETE /me`: everything that is kept of a user goes, and the answer says how much it was.
 
 Open tasks are cancelled first (refunded, their workers stopped by the fence), then images go, then the
-records, in one script. Whatever fails on the way, the same call again does the rest. The balance stays, under a hash.
+records, in one script. Whatever fails on the way, the same call again does the rest. The balance stays, under
+a hash.
 """
 
 from __future__ import annotations

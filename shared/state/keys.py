@@ -13,7 +13,7 @@
 | `user:{userId}:services` | sorted set | the user's services by creation, ms |
 | `service:{serviceId}` | hash | a service: its advertisement, match, customised résumé, interview tips |
 | `idem:{userId}:{sha256}` | string | which task an Idempotency-Key led to, 24 h |
-| `rate:{sha256}:{kind}` | hash | requests of one kind in this window, begun at `since` (ms), and in that before |
+| `rate:{sha256}:{kind}` | hash | requests of one kind in this window (`since`, ms) and the one before |
 | `queue:{queueId}` | sorted set | queue places: `{taskId}:{step}` by enqueue time, ms |
 | `queue:rates` | hash | per queue: end of the last step (`at`, ms), mean interval between ends (`ms`) |
 | `lock:model:{modelId}:{tier}` | sorted set | model slots: holder by lease expiry, ms |
