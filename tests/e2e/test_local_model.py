@@ -22,10 +22,10 @@ from tests.e2e.frontend import JOB, RESUME, Frontend, advertisement, assert_at_r
 
 pytestmark = [
     pytest.mark.skipif("SLUICE_LOCAL_LLM" not in os.environ, reason="opt-in: SLUICE_LOCAL_LLM=1"),
-    pytest.mark.timeout(1_800),
+    pytest.mark.timeout(3_600),
 ]
 WEAK = {"invalid_output", "empty_output", "provider_refused", "context_exceeded"}
-TASK_SECONDS = 400
+TASK_SECONDS = 900  # two cores that are busy with something else too
 JOB_ZH = "平台工程师，新加坡。你将设计并运行我们的事件平台。要求：五年 Python 和 Redis 经验，了解 Kafka。计算机本科学历。"
 RESUME_ZH = """林美 mei.lin@example.com
 资深后端工程师，八年支付行业经验。
