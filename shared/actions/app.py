@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +60,7 @@ log = logging.getLogger(__name__)
 MAX_CALLBACK_BYTES = 64 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_CHARS = 255
 MAX_FORM_PARTS = 20
+_HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 _HIDDEN = {
     "bad_signature": "The signature is not valid.",
     "internal": "Something went wrong here; it has been logged.",
@@ -323,6 +325,8 @@ def _form(request: Request, data: bytes) -> Sent:
 def _json_body(data: bytes) -> Mapping[str, Any]:
     try:
         body = json.loads(data)
+        if _HALF_PAIR.search(data):  # half of a surrogate pair is JSON, but no text that can be stored
+            json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise InvalidRequest("must be JSON", field="body") from None
     if not isinstance(body, dict):
