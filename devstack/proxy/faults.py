@@ -54,9 +54,9 @@ class Book:
     passed: Counter[str] = field(default_factory=Counter)
     late: list[Command] = field(default_factory=list)
 
-    def next_fault(self, command: Command) -> Fault | None:
+    def next_fault(self, command: Command, when: When) -> Fault | None:
         """Return what happens to a command; every armed fault counts it, the first that meets it happens."""
-        met = [fault for fault in self.armed if fault.meets(command)]
+        met = [fault for fault in self.armed if fault.when == when and fault.meets(command)]
         return met[0] if met else None
 
     def note(self, command: Command) -> None:

@@ -34,7 +34,7 @@ class Relay:
         self._port = port
         self._book = book
         self._flowing = flowing
-        self._due: asyncio.Queue[tuple[Fault | None, bytes | None]] = asyncio.Queue()
+        self._due: asyncio.Queue[Command | bytes] = asyncio.Queue()
 
     async def run(self) -> None:
         """Relay until either side ends."""
@@ -54,26 +54,28 @@ class Relay:
         while True:
             command = Command.of(await read_frame(self._reader))
             await self._flowing.wait()
-            fault = self._book.next_fault(command)
+            fault = self._book.next_fault(command, "before")
             if fault is not None and fault.kind == "answer":
-                self._due.put_nowait((None, f"-{fault.error}\r\n".encode()))
+                self._due.put_nowait(f"-{fault.error}\r\n".encode())
                 continue
             if fault is not None and fault.kind == "keep_back":
                 self._book.late.append(command)
-            if fault is not None and fault.when == "before":
+            if fault is not None:
                 await self._suffer(fault)
             self._book.note(command)
-            self._due.put_nowait((fault, None))
+            self._due.put_nowait(command)
             server.write(command.frame)
             await server.drain()
 
     async def _replies(self, server: StreamReader) -> None:
         while True:
-            fault, reply = await self._due.get()
-            if reply is None:
-                reply = await read_frame(server)
-            if fault is not None and fault.when == "after":
-                await self._suffer(fault)
+            due = await self._due.get()
+            reply = due if isinstance(due, bytes) else await read_frame(server)
+            # A server that does not know the script has not run it: the fault is for the reply that follows.
+            if isinstance(due, Command) and not reply.startswith(b"-NOSCRIPT"):
+                fault = self._book.next_fault(due, "after")
+                if fault is not None:
+                    await self._suffer(fault)
             await self._flowing.wait()
             self._writer.write(reply)
             await self._writer.drain()

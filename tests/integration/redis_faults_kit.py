@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from shared.state.quota import Granted, grant
+from tests.integration.test_transitions_twice import CASES as TRANSITIONS
+from tests.integration.test_transitions_twice import Twice
 from tests.integration.transitions_kit import Bench
 
+
+def _grant(bench: Bench) -> Callable[[], Granted]:
+    return lambda: grant(bench.store, "u1", 5, "reference", initial=bench.initial_quota)
+
+
+CASES = [*TRANSITIONS, Twice("grant_quota", _grant, "granted", "replay")]
+"""Every transition there is, brought to where it applies."""
+
+
+def name_of(case: Twice) -> str:
+    return f"{case.script}-{case.first}-{case.prepare.__name__.strip('_')}"
+
+
+each_case = pytest.mark.parametrize("case", CASES, ids=name_of)
 _VOLATILE = (
     (r"\b([ts])[0-9a-f]{12}\b", r"\1"),
     (r"\b[0-9a-f]{32}\b", "N"),

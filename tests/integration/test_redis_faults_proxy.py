@@ -9,6 +9,9 @@ import pytest
 from devstack.proxy import RedisProxy
 from devstack.valkey import EmbeddedValkey
 from shared.errors import StoreUnavailable
+from shared.state import keys
+from shared.state.keys import TaskRef
+from shared.state.scripts import load_script
 from shared.state.store import CommandRefused, Store, TcpStore
 from tests.integration.transitions_kit import poll
 
@@ -115,3 +118,14 @@ def test_after_a_failover_it_leads_to_the_other_server(
     own_valkey.kill()
     with pytest.raises(StoreUnavailable):
         through.command("GET", "key")
+
+
+def test_the_lost_reply_of_a_script_is_the_one_that_says_what_it_did(
+    proxy: RedisProxy, through: Store, store: Store
+) -> None:
+    """Not the one that says that Redis does not know it."""
+    store.command("SCRIPT", "FLUSH")
+    lost = proxy.cut("list_overdue", when="after", times=2)
+    with pytest.raises(StoreUnavailable):
+        through.script(load_script("list_overdue"), keys.of_transition(TaskRef("", "", "")), [1])
+    assert (lost.hits, proxy.passed("EVAL"), proxy.passed("EVALSHA")) == (2, 1, 2)

@@ -15,20 +15,13 @@ from shared.state import keys
 from shared.state.lifecycle import Attempt
 from shared.state.store import Store, TcpStore
 from shared.stream.publisher import AttemptWriter, publish_event
-from tests.integration.redis_faults_kit import shape, status_of
-from tests.integration.test_transitions_twice import CASES, Twice
+from tests.integration.redis_faults_kit import CASES, each_case, name_of, shape, status_of
+from tests.integration.test_transitions_twice import Twice
 from tests.integration.transitions_kit import Bench, Job, events_key, poll
 
 Open = Callable[[str], Store]
 READ_ONLY = {("begin_publish", "1"), ("requeue_task", "published")}
 """Cases that change nothing, and so are answered by a replica too."""
-
-
-def name_of(case: Twice) -> str:
-    return f"{case.script}-{case.first}-{case.prepare.__name__.strip('_')}"
-
-
-each_case = pytest.mark.parametrize("case", CASES, ids=name_of)
 
 
 @pytest.fixture
@@ -247,11 +240,17 @@ def test_with_memory_full_nothing_is_begun_that_could_not_be_stored(
 ) -> None:
     """No slot, no attempt and no coin goes for what Redis has no room for."""
     bench = Bench(open_at(own_valkey.url))
-    job, running = bench.admit(), bench.run(bench.admit())
+    job, running, lapsed = bench.admit(), bench.run(bench.admit()), bench.run(bench.admit())
+    bench.lapse(lapsed)
     bench.store.command("ZADD", keys.slots(running.model, running.tier), 1, "lapsed long ago")
     before = bench.dump()
     fill_memory(bench.store)
-    for begin in (bench.ask, lambda: bench.claim(job), lambda: bench.tasks.renew(running)):
+    for begin in (
+        bench.ask,
+        lambda: bench.claim(job),
+        lambda: bench.tasks.renew(running),
+        lambda: bench.tasks.renew(lapsed),
+    ):
         with pytest.raises(StoreUnavailable, match="OOM"):
             begin()
     assert bench.dump() == before

@@ -13,17 +13,13 @@ from devstack.upstash.server import UpstashStandIn
 from devstack.valkey import EmbeddedValkey
 from shared.errors import StoreUnavailable
 from shared.state.store import RestStore, Store, TcpStore
-from tests.integration.redis_faults_kit import shape, status_of
-from tests.integration.test_transitions_twice import CASES, Twice
+from tests.integration.redis_faults_kit import each_case, shape, status_of
+from tests.integration.test_transitions_twice import Twice
 from tests.integration.transitions_kit import Bench
 
 Open = Callable[..., Store]
 TRIES = 2
 """How often the store sends a call over TCP whose connection breaks."""
-
-each_case = pytest.mark.parametrize(
-    "case", CASES, ids=lambda case: f"{case.script}-{case.first}-{case.prepare.__name__.strip('_')}"
-)
 
 
 @pytest.fixture

@@ -10,9 +10,6 @@ local record = read_record('state', 'epoch')
 if record.state ~= 'running' or record.epoch ~= ARGV[1] then return 0 end
 local now = now_ms()
 local lease = tonumber(redis.call('ZSCORE', KEYS[7], ARGV[2]) or 0)
-if lease <= now then
-  redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now))
-  if redis.call('ZCARD', KEYS[7]) >= tonumber(ARGV[4]) then return 0 end
-end
+if lease <= now and redis.call('ZCOUNT', KEYS[7], '(' .. int(now), '+inf') >= tonumber(ARGV[4]) then return 0 end
 redis.call('ZADD', KEYS[7], int(now + tonumber(ARGV[3])), ARGV[2])
 return 1
