@@ -75,7 +75,13 @@ def pdf_at(texts: Sequence[tuple[float, float, str]], *, size: float = 10) -> by
 
 
 def two_columns(
-    left: Sequence[str], right: Sequence[str], *, head: str, offset: float = 0, leading: float = 6
+    left: Sequence[str],
+    right: Sequence[str],
+    *,
+    head: str,
+    offset: float = 0,
+    leading: float = 6,
+    at: float = 85,
 ) -> bytes:
     """Return a PDF with a head across, and two columns written row by row, as some programs do."""
     texts = [(20.0, 20.0, head)]
@@ -83,7 +89,7 @@ def two_columns(
         if row < len(left):
             texts.append((20, 34 + row * leading, left[row]))
         if row < len(right):
-            texts.append((85, 34 + offset + row * leading, right[row]))
+            texts.append((at, 34 + offset + row * leading, right[row]))
     return pdf_at(texts)
 
 
@@ -107,20 +113,41 @@ def encrypted_pdf(*, user_password: str, method: EncryptionMethod = EncryptionMe
     return bytes(document.output())
 
 
-def raw_pdf(content: bytes, *, pages: int = 1, compress: bool = True) -> bytes:
-    """Return a hand-made PDF whose every page shows the same content stream."""
+HELVETICA = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
+
+
+def raw_pdf(content: bytes, *, pages: int = 1, compress: bool = True, font: bytes = HELVETICA) -> bytes:
+    """Return a hand-made PDF whose every page shows the same content stream, in the font F1."""
     stream = zlib.compress(content, 1) if compress else content
     filters = b"/Filter /FlateDecode " if compress else b""
     kids = b" ".join(b"%d 0 R" % (5 + page) for page in range(pages))
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [%s] /Count %d >>" % (kids, pages),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+        font,
         b"<< %s/Length %d >>\nstream\n%s\nendstream" % (filters, len(stream), stream),
     ]
     page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 14400 14400] /Contents 4 0 R"
     objects += [page + b" /Resources << /Font << /F1 3 0 R >> >> >>"] * pages
     return _assembled(objects)
+
+
+def named_font_pdf(text: str, *, to_unicode: bool) -> bytes:
+    """Return a PDF in a Chinese font that it does not hold, as older office programs wrote them."""
+    descendant = (
+        b"<< /Type /Font /Subtype /CIDFontType0 /BaseFont /STSong-Light /CIDSystemInfo "
+        b"<< /Registry (Adobe) /Ordering (GB1) /Supplement 4 >> /DW 1000 >>"
+    )
+    unicode_map = b"/ToUnicode /Identity-H " if to_unicode else b""
+    font = (
+        b"<< /Type /Font /Subtype /Type0 /BaseFont /STSong-Light /Encoding /GBK-EUC-H "
+        + unicode_map
+        + b"/DescendantFonts ["
+        + descendant
+        + b"] >>"
+    )
+    shown = b"BT /F1 12 Tf 100 700 Td <" + text.encode("gbk").hex().encode() + b"> Tj ET"
+    return raw_pdf(shown, font=font)
 
 
 def _assembled(objects: Sequence[bytes]) -> bytes:

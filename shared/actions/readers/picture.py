@@ -27,7 +27,7 @@ MAX_JPEG_PIXELS = 120_000_000
 """A JPEG can be decoded at a half, a quarter or an eighth of its size."""
 MAX_PICTURE_BYTES = 1_500_000
 FEW_COLOURS = 256
-_QUALITIES = (88, 80, 70, 55, 40)
+_QUALITIES = (88, 75, 55)
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -93,9 +93,13 @@ def _flat(opened: Image.Image) -> Image.Image:
         white = Image.new("RGB", clear.size, "white")
         white.paste(clear, mask=clear.getchannel("A"))
         return white
+    if opened.mode.startswith(
+        "I"
+    ):  # sixteen bits a pixel: plain conversion would turn nearly all of it white
+        return opened.convert("I").point(lambda level: level * (1 / 256)).convert("L")
     if opened.mode in {"L", "RGB", "CMYK"}:
         return opened
-    return opened.convert("L" if opened.mode in {"1", "I", "F"} or opened.mode.startswith("I;") else "RGB")
+    return opened.convert("L" if opened.mode == "1" else "RGB")
 
 
 def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
@@ -121,15 +125,21 @@ def _scale(width: int, height: int) -> float:
 def _encoded(picture: Image.Image) -> tuple[str, bytes]:
     """Return a picture as JPEG, as good as the size allows; a drawing as PNG when that is smaller."""
     picture.info.clear()
-    for quality in _QUALITIES:
-        photo = _saved(picture, "JPEG", quality=quality, subsampling=0, optimize=True)
-        if len(photo) <= MAX_PICTURE_BYTES:
-            break
+    photo = _photo(picture)
     if picture.getcolors(FEW_COLOURS) is not None:
         drawing = _saved(picture, "PNG", compress_level=6)
         if len(drawing) < len(photo):
             return "image/png", drawing
     return "image/jpeg", photo
+
+
+def _photo(picture: Image.Image) -> bytes:
+    """Return a JPEG within the limit; one that is mostly noise is halved, for no quality would do."""
+    for quality in _QUALITIES:
+        photo = _saved(picture, "JPEG", quality=quality, subsampling=0)
+        if len(photo) <= MAX_PICTURE_BYTES:
+            return photo
+    return _photo(picture.reduce(2))
 
 
 def _saved(picture: Image.Image, format_name: str, **options: object) -> bytes:
