@@ -99,6 +99,12 @@ def _raise_refusal(text: str, cause: Exception | None = None) -> NoReturn:
     raise CommandRefused(text) from cause
 
 
+def raise_answered(error: Exception) -> NoReturn:
+    """Raise what an error that Redis answered, as redis-py tells it, means to us."""
+    code = getattr(error, "status_code", None)
+    _raise_refusal(f"{code} {error}" if code else str(error), error)
+
+
 class TcpStore:
     """Redis over its own protocol."""
 
@@ -170,8 +176,7 @@ class TcpStore:
         try:
             return call()
         except exceptions.ResponseError as error:
-            code = getattr(error, "status_code", None)
-            _raise_refusal(f"{code} {error}" if code else str(error), error)
+            raise_answered(error)
         except exceptions.RedisError as error:
             raise StoreUnavailable(f"Redis: {error}") from error
 

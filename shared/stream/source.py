@@ -17,13 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from shared.errors import StoreUnavailable
-from shared.state.store import (
-    ANSWER_TIMEOUT_SECONDS,
-    CONNECT_TIMEOUT_SECONDS,
-    Arg,
-    CommandRefused,
-    refusal_text,
-)
+from shared.state.store import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, Arg, raise_answered
 
 CONNECTIONS = 16
 Command = Callable[..., Coroutine[Any, Any, Any]]
@@ -93,6 +87,6 @@ async def _guarded(call: Coroutine[Any, Any, Any]) -> Any:
     try:
         return await call
     except exceptions.ResponseError as error:
-        raise CommandRefused(refusal_text(str(error))) from error
+        raise_answered(error)
     except (exceptions.RedisError, OSError, TimeoutError) as error:
         raise StoreUnavailable(f"Redis: {error}") from error
