@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.config import StreamSettings, TimeSettings, get_concurrency_config
-from shared.routing import CREATE_SERVICE_TEXT, Lane, Model, Plan, Tier
+from shared.routing import CREATE_SERVICE_TEXT, Action, Lane, Model, Plan, Tier
 from shared.state import keys
 from shared.state.keys import TaskRef
 from shared.state.lifecycle import Admission, Admitted, Attempt, Claim, Finished, Requeue, State, Step
+from shared.state.records import UPLOADS
 from shared.state.store import Store
 from shared.state.tasks import Tasks
 
@@ -100,7 +101,8 @@ class Bench:
 
     def admit(self, user: str = "u1", plan: Plan = CREATE_SERVICE_TEXT, **changes: Any) -> Job:
         """Admit a task that there is room for."""
-        ref = changes.setdefault("ref", new_ref(user))
+        of_user = plan.action in {Action.UPLOAD_RESUME, Action.UPLOAD_DETAILED_RESUME}
+        ref = changes.setdefault("ref", new_ref(user, UPLOADS if of_user else None))
         admitted = self.ask(user, plan, **changes)
         assert admitted.status == "accepted"
         assert admitted.tier is not None
