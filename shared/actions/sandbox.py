@@ -72,7 +72,7 @@ class Sandbox:
     def _start(self, kind: Kind) -> subprocess.Popen[bytes]:
         paths = [str(Path(path).resolve()) for path in sys.path if path]
         return subprocess.Popen(  # noqa: S603  # our own interpreter and script; the file comes on stdin
-            [sys.executable, "-I", "-B", "-X", "utf8", str(self._script), kind, *paths],
+            [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(self._script), kind, *paths],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

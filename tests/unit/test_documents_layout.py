@@ -9,6 +9,7 @@ from fpdf import FPDF
 
 from shared.actions.readers.pdf import read_pdf
 from shared.actions.readers.prose import tidy
+from shared.actions.readers.rows import Glyph, rows_of
 from tests.documents_kit import (
     CHINESE,
     ENGLISH,
@@ -128,6 +129,20 @@ def test_labels_are_read_with_their_values(mark: str) -> None:
     assert text.split("\n") == [f"{left} {right}" for _, left, right in rows]
 
 
+def test_a_form_that_was_filled_in_is_read_across() -> None:
+    rows = [
+        ("姓名", "林晓雯", "性别", "女"),
+        ("出生年月", "1995年3月", "籍贯", "浙江杭州"),
+        ("学历", "本科", "专业", "软件工程"),
+        ("求职意向", "后端工程师", "期望城市", "上海"),
+        ("工作年限", "六年", "到岗时间", "一个月内"),
+        ("电话", "138-0000-0000", "邮箱", "lin@example.com"),
+        ("政治面貌", "群众", "婚姻状况", "已婚"),
+    ]
+    cells = [(20 + 40 * n, 30 + 8 * y, cell) for y, row in enumerate(rows) for n, cell in enumerate(row)]
+    assert read_pdf(pdf_at(cells)).split("\n\n") == [" ".join(row) for row in rows]
+
+
 def test_bullets_stay_with_their_items_and_are_no_column() -> None:
     items = [f"item number {n}" for n in range(6)]
     cells = [cell for n, item in enumerate(items) for cell in ((20, 30 + 6 * n, "•"), (27, 30 + 6 * n, item))]
@@ -199,6 +214,11 @@ def test_a_chinese_font_that_is_only_named_is_read(to_unicode: bool) -> None:
 def test_spaces_are_told_by_gaps_where_a_file_has_none() -> None:
     shown = b"BT /F1 10 Tf 50 700 Td [(Senior) -300 (engineer) -20 (s)] TJ ET"
     assert read_pdf(raw_pdf(shown)) == "Senior engineers"
+
+
+def test_a_space_that_has_a_control_character_s_code_is_a_space() -> None:
+    glyphs = [Glyph(letter, n * 5.0, n * 5.0 + 5, 700, 10) for n, letter in enumerate("工程\x01工程 a\x01b")]
+    assert [piece.text for row in rows_of(glyphs) for piece in row] == ["工程 工程 a b"]
 
 
 @pytest.mark.parametrize(

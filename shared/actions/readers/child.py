@@ -1,4 +1,4 @@
-"""The process that reads one file: `python -I child.py KIND PATH…`, the file on stdin, the answer on stdout.
+"""The process that reads one file: `python -I -S child.py KIND PATH…`, file on stdin, answer on stdout.
 
 It bounds itself before it imports a parser, and ends by itself should whoever started it be gone. Whatever
 goes wrong is an outcome; a death by a limit is told by the missing answer.
@@ -34,7 +34,7 @@ def bound() -> None:
 
 
 def main(kind: str, paths: Sequence[str]) -> None:
-    """Answer one request; `paths` are where modules are found, for an isolated Python looks nowhere."""
+    """Answer one request; `paths` are where modules are found, for this Python looks nowhere itself."""
     bound()
     sys.path.extend(path for path in paths if path not in sys.path)
     from shared.actions.readers.reading import read

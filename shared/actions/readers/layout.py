@@ -7,7 +7,9 @@ of labels with their values: its rows belong together, and are read across.
 
 from __future__ import annotations
 
+import itertools
 import re
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +17,7 @@ from shared.actions.readers.rows import Glyph, Piece, Row, rows_of
 
 _SAME_BASELINE = 0.35
 _MIN_GUTTER = 0.8
+_CELL_GAP = 2.0
 """In heights of a letter."""
 _MIN_COLUMN_ROWS = 3
 _MAX_TABLE_ROWS = 6
@@ -23,6 +26,8 @@ _HEAD_GAP = 1.5
 _ALIGNED = 0.8
 _ENTRIES = 0.5
 _MAX_DATE_CHARS = 24
+_GRID_CELLS = 3
+_MAX_CELL = 8.0
 _DATE = re.compile(r"(?:19|20)\d\d|至今|present\b|\bnow\b", re.IGNORECASE)
 _LABEL = re.compile(r"[:：]$")
 
@@ -70,14 +75,14 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a block; `pieces` says of how many pieces."""
+    """A line of a block; `cells` says of how many things apart, where a justified line is one."""
 
     text: str
     x0: float
     x1: float
     baseline: float
     size: float
-    pieces: int
+    cells: int
 
 
 Block = list[Line]
@@ -116,7 +121,9 @@ def _block(rows: Sequence[Row]) -> Iterator[Block]:
 def _line(row: Row) -> Line:
     largest = max(row, key=lambda piece: piece.size)
     text = " ".join(piece.text for piece in row)
-    return Line(text, row[0].x0, max(p.x1 for p in row), largest.baseline, largest.size, len(row))
+    gaps = [(right.x0 - left.x1) / largest.size for left, right in itertools.pairwise(row)]
+    cells = 1 + sum(gap > _CELL_GAP for gap in gaps)
+    return Line(text, row[0].x0, max(p.x1 for p in row), largest.baseline, largest.size, cells)
 
 
 def _columns_from(rows: Sequence[Row], start: int) -> Columns | None:
@@ -129,7 +136,7 @@ def _columns_from(rows: Sequence[Row], start: int) -> Columns | None:
     left, right = _sides(rows[begin:end], gutter.middle)
     if min(len(left), len(right)) < _MIN_COLUMN_ROWS:
         return None
-    if _reads_across(left, right):
+    if _is_grid(rows[begin:end]) or _reads_across(left, right):
         return Columns(end, end, [], [])
     return Columns(begin, end, left, right)
 
@@ -177,6 +184,17 @@ def _reads_across(left: Sequence[Row], right: Sequence[Row]) -> bool:
     if len(pairs) == len(left) == len(right) <= _MAX_TABLE_ROWS:
         return True
     return sum(_is_entry(*pair) for pair in pairs) >= _ENTRIES * len(pairs)
+
+
+def _is_grid(rows: Sequence[Row]) -> bool:
+    """Say whether most rows have three short cells and more, as in a form that was filled in."""
+    cells = [row for row in rows if len(row) >= _GRID_CELLS and _cell_width(row) <= _MAX_CELL]
+    return len(cells) >= _ENTRIES * len(rows)
+
+
+def _cell_width(row: Row) -> float:
+    """Return the usual width of a row's cells, in heights of a letter."""
+    return statistics.median((piece.x1 - piece.x0) / piece.size for piece in row)
 
 
 def _pairs(left: Sequence[Row], right: Sequence[Row]) -> Iterator[tuple[Piece, Piece]]:

@@ -20,6 +20,8 @@ _NEXT_LINE = 1.9
 _MIN_WRAPPED = 14.0
 """In heights of a letter: shorter lines are items of a list, not broken for want of room."""
 _CJK_ROOM = 1.7
+_SLACK = 0.7
+_INDENT = 3.5
 _ENDS_SENTENCE = re.compile(r"[.。!！?？:：;；]$")
 _BROKEN_WORD = re.compile(r"([A-Za-z]+)-$")
 _KEEPS_HYPHEN = re.compile(
@@ -52,7 +54,7 @@ def tidy(text: str) -> str:
 def _text(block: Block) -> str:
     if not block:
         return ""
-    right = max((line.x1 for line in block if line.pieces == 1), default=0.0)
+    right = max((line.x1 for line in block if line.cells == 1), default=0.0)
     text = block[0].text
     for line, following in itertools.pairwise(block):
         if _continues(line, following, right):
@@ -69,7 +71,9 @@ def _is_apart(line: Line, following: Line) -> bool:
 
 def _continues(line: Line, following: Line, right: float) -> bool:
     """Say whether a line was broken only because it was full."""
-    if line.pieces > 1 or following.pieces > 1 or _is_apart(line, following):
+    if line.cells > 1 or following.cells > 1 or _is_apart(line, following):
+        return False
+    if not -_INDENT <= (following.x0 - line.x0) / line.size <= _INDENT:
         return False
     if abs(line.size - following.size) > _SAME_SIZE * line.size or _STARTS_ITEM.match(following.text):
         return False
@@ -77,7 +81,7 @@ def _continues(line: Line, following: Line, right: float) -> bool:
         return True
     if _ENDS_SENTENCE.search(line.text) or line.x1 - line.x0 < _MIN_WRAPPED * line.size:
         return False
-    return line.x1 + _room_needed(following) > right
+    return line.x1 + _room_needed(following) + _SLACK * line.size > right
 
 
 def _room_needed(line: Line) -> float:

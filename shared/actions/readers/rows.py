@@ -23,7 +23,9 @@ _BULLET_GAP = 4.0
 """All in heights of a letter."""
 _MAX_ROWS = 5_000
 _DOUBLED = 0.25
-_MIN_TRACKED = 4
+_MIN_TRACKED = 3
+_BLANK = "".join(map(chr, range(0x21))) + "\x7f\u00a0\u2002\u2003\u2009\u3000"
+"""Some programs give the space a control character's code."""
 BULLET = re.compile(
     r"(?:[•◦▪▫■□●○◆◇►▶➢➤✓✔–—*·∙‣⁃-]|[\uf06c\uf06e\uf075\uf076\uf0a7\uf0a8\uf0b7\uf0d8\uf0fc]|\(?\d{1,2}[.)、）])"
 )
@@ -79,7 +81,7 @@ def _pieces(glyphs: Sequence[Glyph]) -> Row:
     letters = list(_visible(sorted(glyphs, key=lambda glyph: glyph.x0)))
     if not letters:
         return []
-    loose = _tracking([letter for letter, _ in letters])
+    loose = _tracking(letters)
     groups: list[list[Glyph]] = [[letters[0][0]]]
     texts = [letters[0][0].text]
     for (before, _), (letter, spaced) in itertools.pairwise(letters):
@@ -98,7 +100,7 @@ def _visible(glyphs: Sequence[Glyph]) -> Iterator[tuple[Glyph, bool]]:
     """Yield each letter once, and whether a space stands before it; some print twice to make bold."""
     before, spaced = None, False
     for glyph in glyphs:
-        if not glyph.text.strip():
+        if not glyph.text.strip(_BLANK):
             spaced = True
             continue
         if before is not None and _is_printed_over(before, glyph):
@@ -111,9 +113,10 @@ def _is_printed_over(before: Glyph, glyph: Glyph) -> bool:
     return before.text == glyph.text and glyph.x0 - before.x0 < _DOUBLED * (before.x1 - before.x0)
 
 
-def _tracking(letters: Sequence[Glyph]) -> float:
+def _tracking(letters: Sequence[tuple[Glyph, bool]]) -> float:
     """Return the usual gap between letters, for headings that are S P A C E D."""
-    gaps = [_gap(before, after) for before, after in itertools.pairwise(letters)]
+    pairs = itertools.pairwise(letters)
+    gaps = [_gap(before, after) for (before, _), (after, spaced) in pairs if not spaced]
     return max(statistics.median(gaps), 0.0) if len(gaps) >= _MIN_TRACKED else 0.0
 
 
