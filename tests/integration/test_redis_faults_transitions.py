@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -177,3 +179,36 @@ def test_a_redis_that_does_not_know_a_script_is_given_it(
 
     assert proxy.passed("EVAL") == whole_before + 1
     assert shape(direct) == expected
+
+
+MAY_BE_SENT_TWICE = {
+    *(
+        "HGET",
+        "HGETALL",
+        "HMGET",
+        "LRANGE",
+        "SMEMBERS",
+        "ZCARD",
+        "ZCOUNT",
+        "ZREVRANGE",
+        "XREVRANGE",
+        "TIME",
+        "PING",
+    ),
+    *("DEL", "ZREM"),  # what is gone stays gone
+    "XADD",  # under an explicit id, which Redis takes once
+}
+
+
+def test_every_single_command_that_the_product_sends_may_be_sent_twice() -> None:
+    """The store sends a call again when its connection breaks; whatever may not be doubled is a script."""
+    sources = [
+        path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "shared").rglob("*.py")
+    ]
+    verbs = {
+        verb
+        for source in sources
+        for verb in re.findall(r'(?:store\.command\(|\[\[?)\s*"([A-Z]{3,})",', source)
+    }
+    assert {"HGET", "ZREM", "XADD", "ZCARD"} <= verbs
+    assert verbs <= MAY_BE_SENT_TWICE
