@@ -88,6 +88,10 @@ UNREADABLE = {
     "an empty DOCX": (docx_of([""]), "no text"),
     "a PDF cut off in its middle": (pdf_of(CHINESE)[:9_000], "cut off"),
     "a PDF cut off near its end": (pdf_of(CHINESE)[:-40], "cut off"),
+    "a PDF whose last change was cut off": (
+        pdf_of(ENGLISH) + b"99 0 obj\nstream\n" + b"x" * 4_000,
+        "cut off",
+    ),
     "a PDF of nothing but its first line": (b"%PDF-1.7\n", "cut off"),
     "a DOCX cut off": (docx_of(ENGLISH)[:9_000], "cut off"),
     "a DOCX with broken XML": (repacked(docx_of(["x"]), {"word/document.xml": b"<w:document"}), "damaged"),
