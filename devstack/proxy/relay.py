@@ -37,18 +37,16 @@ class Relay:
         self._due: asyncio.Queue[Command | bytes] = asyncio.Queue()
 
     async def run(self) -> None:
-        """Relay until either side ends."""
+        """Relay until either side ends; whoever accepted the client's connection then closes it."""
         try:
             await self._flowing.wait()
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=MAX_LINE_BYTES)
         except OSError:
-            self._writer.transport.abort()
             return
         try:
             await _first_of(self._commands(writer), self._replies(reader))
         finally:
             writer.transport.abort()
-            self._writer.transport.abort()
 
     async def _commands(self, server: StreamWriter) -> None:
         while True:

@@ -157,12 +157,16 @@ class RedisProxy:
             writer.transport.abort()
             return
         relay = Relay(reader, writer, port=self._server_port, book=self._book, flowing=self._flowing)
-        task = asyncio.ensure_future(relay.run())
+        task = asyncio.current_task()
+        assert task is not None
         self._relays.add(task)
-        await asyncio.wait([task])
-        self._relays.discard(task)
-        if not task.cancelled():
-            task.result()
+        try:
+            await relay.run()
+        except asyncio.CancelledError:
+            pass  # cut: an order that was carried out
+        finally:
+            writer.transport.abort()
+            self._relays.discard(task)
 
     async def _cut_all(self) -> None:
         for task in self._relays:
@@ -195,3 +199,4 @@ class RedisProxy:
     async def _close(self) -> None:
         self._server.close()
         await self._cut_all()
+        await asyncio.sleep(0)  # an aborted connection is closed by the loop's next round
