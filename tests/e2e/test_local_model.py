@@ -61,7 +61,7 @@ def ended(frontend: Frontend, action: str, body: dict[str, Any]) -> dict[str, An
     return accepted | outcome
 
 
-def until_done(frontend: Frontend, action: str, body: dict[str, Any], tries: int = 5) -> dict[str, Any]:
+def until_done(frontend: Frontend, action: str, body: dict[str, Any], tries: int = 10) -> dict[str, Any]:
     """Ask again while the model fails, as a user would; what comes next needs this result."""
     for _ in range(tries):
         if (outcome := ended(frontend, action, body))["state"] == "done":
