@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jwt import PyJWS
@@ -57,11 +57,37 @@ def verify_signature(
     Raises:
         SignatureError: it is not; the text is the reason, for the log only. Nothing else is ever raised.
     """
+    claims = _claims_for(header, url, keys, time.time() if now is None else now, leeway_seconds)
+    _check_body(claims, body)
+
+
+def read_signed(header: str | None, read: Callable[[], bytes], url: str, keys: SigningKeys) -> bytes:
+    """Return a delivery's body, which is read only once its header has proved to be QStash's, for `url`.
+
+    For bodies that are too large to be taken from strangers.
+
+    Raises:
+        SignatureError: as `verify_signature`; and whatever `read` raises.
+    """
+    claims = _claims_for(header, url, keys, time.time(), LEEWAY_SECONDS)
+    body = read()
+    _check_body(claims, body)
+    return body
+
+
+def _claims_for(
+    header: str | None, url: str, keys: SigningKeys, now: float, leeway_seconds: float
+) -> Mapping[str, Any]:
+    """Return what is signed, once all of it holds that does not concern the body."""
     claims = _signed_claims(header, keys)
     _check_presence(claims)
-    _check_times(claims, time.time() if now is None else now, leeway_seconds)
+    _check_times(claims, now, leeway_seconds)
     if not _same(claims["sub"], url):
         raise SignatureError(f"signed for {claims['sub']!r:.300}, this is {url!r}")
+    return claims
+
+
+def _check_body(claims: Mapping[str, Any], body: bytes) -> None:
     if not _hashes(claims["body"], body):
         raise SignatureError("the body is not the one that was signed")
 

@@ -87,6 +87,8 @@ UNREAD = [
     ("GET", "/quota", 401),
     ("DELETE", "/me", 401),
     ("OPTIONS", "/actions/upload-resume", 204),
+    ("POST", "/callbacks/step", 401),
+    ("POST", "/callbacks/sweep", 401),
 ]
 
 
