@@ -103,6 +103,7 @@ class Tasks:
             "unpublishedMs": self._unpublished_ms,
             "openTtlMs": _ms(self._time.task_ttl_seconds + self._time.place_max_age_seconds),
             "keepMs": self._keep_ms,
+            "notedMs": self._noted_ms,
             "maxlen": self._stream.maxlen,
             "fingerprint": new.fingerprint if new.idempotency_key else None,
             "idempotencyMs": IDEMPOTENCY_SECONDS * 1000,
@@ -322,6 +323,12 @@ class Tasks:
     def _keep_ms(self) -> int:
         """How long a user's record is kept: an open task's never goes before the task has ended."""
         return _ms(self._time.retention_seconds + self._time.place_max_age_seconds)
+
+    @property
+    def _noted_ms(self) -> int:
+        """How long a key that an admission makes can live: the record, the stream, an idempotency key."""
+        kept_seconds = max(self._time.task_ttl_seconds, self._stream.ttl_seconds, IDEMPOTENCY_SECONDS)
+        return _ms(self._time.place_max_age_seconds + kept_seconds)
 
     @property
     def _ttl(self) -> dict[str, int]:

@@ -293,3 +293,17 @@ def _bring_to(bench: Bench, job: Job, stage: str) -> None:
             bench.release(attempt)
         if stage == "next_step":
             bench.finish(attempt)
+
+
+@pytest.mark.parametrize("end", ["done", "failed", "cancelled"])
+def test_an_ended_tasks_record_keeps_no_users_text(store: Store, end: str) -> None:
+    bench = Bench(store)
+    job = bench.admit()
+    assert "words" in repr(bench.dump())
+    if end == "cancelled":
+        bench.tasks.cancel(job.ref)
+    else:
+        attempt = bench.run(job)
+        _ = bench.finish(attempt) if end == "done" else bench.tasks.fail(attempt, code="c", message="m")
+    assert bench.record(job)["state"] == end
+    assert "words" not in repr(bench.dump())

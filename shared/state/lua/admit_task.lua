@@ -5,9 +5,10 @@
 -- KEYS  as lib_task says; 10 the service's record (an upload's: the user's résumés), 11 the user's index of services
 -- ARGV  1 JSON: taskId, serviceId, userId, action, locale, retries, traceparent, input (text), cost (coins),
 --         initialQuota (coins), userMax, steps {paid: […], free: […]} of {templateId, queueId, modelId,
---         maxWaitMs}, places {queueId: limit}, placeMaxAgeMs, unpublishedMs, openTtlMs, keepMs, maxlen, fingerprint
---         (or null), idempotencyMs, service (flat list of fields, or null), uploads (stands for a service in the ids of
---         an upload), once (one task at a time for this action and service), touched (overdue tasks have been ended already)
+--         maxWaitMs}, places {queueId: limit}, placeMaxAgeMs, unpublishedMs, openTtlMs, keepMs, notedMs (how long
+--         what an admission makes can live), maxlen, fingerprint (or null), idempotencyMs, service (flat list of fields,
+--         or null), uploads (stands for a service in the ids of an upload), once (one task at a time for this action and
+--         service), touched (overdue tasks have been ended already)
 -- returns JSON: {status: accepted | replay | mismatch | overdue | user_busy | queue_full, …}
 
 local q = cjson.decode(ARGV[1])
@@ -57,9 +58,9 @@ end
 
 -- What a deletion of the user has to remove: the names of these keys, for as long as they live.
 local function note_keys()
-  redis.call('ZREMRANGEBYSCORE', KEYS[12], '-inf', int(now - q.openTtlMs))
+  redis.call('ZREMRANGEBYSCORE', KEYS[12], '-inf', int(now - q.notedMs))
   redis.call('ZADD', KEYS[12], int(now), KEYS[1], int(now), KEYS[2])
-  redis.call('PEXPIRE', KEYS[12], int(q.openTtlMs))
+  redis.call('PEXPIRE', KEYS[12], int(q.notedMs))
 end
 
 -- The newest task of each action, for a page that is opened again; a service that is gone is not brought back.
@@ -72,7 +73,7 @@ local function note_service()
   end
   redis.call('HSET', KEYS[10], 'task:' .. q.action, cjson.encode(q.taskId))
   redis.call('PEXPIRE', KEYS[10], int(q.keepMs))
-  redis.call('PEXPIRE', KEYS[11], int(q.keepMs))
+  redis.call('PEXPIRE', KEYS[11], int(q.keepMs + q.placeMaxAgeMs)) -- this task may write the record once more
 end
 
 local function full_queue(steps)

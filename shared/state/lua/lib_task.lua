@@ -112,6 +112,7 @@ local function end_task(record, state, now, event, fields, ttl)
     event.taskId, event.attempt, event.at, event.refunded = record.taskId, tonumber(record.attempt), now, refunded
   end
   add_event(next_id(now), event, ttl.maxlen)
+  redis.call('HDEL', KEYS[1], 'input') -- a user's text, which nobody will ask for again
   redis.call('PEXPIRE', KEYS[2], int(ttl.streamMs))
   redis.call('PEXPIRE', KEYS[1], int(ttl.taskMs))
 end
