@@ -19,8 +19,8 @@ MAX_MESSAGE_BYTES = 16_384
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def _traceparent(value: object) -> object:
-    """Drop what has not W3C's shape: it was a stranger's header, and a trace is no reason to lose a task."""
+def trace_of(value: object) -> str | None:
+    """Drop what has not W3C's shape: it is a stranger's header, and a trace is no reason to lose a task."""
     return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 
@@ -51,7 +51,7 @@ class TaskMessage(BaseModel):
     retries: Annotated[int, Field(ge=0, le=100)]
     enqueued_at: Annotated[int, Field(ge=0)]
     """When this step was handed to the queue; ms since the epoch."""
-    traceparent: Annotated[str | None, BeforeValidator(_traceparent)] = None
+    traceparent: Annotated[str | None, BeforeValidator(trace_of)] = None
 
     def to_bytes(self) -> bytes:
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()

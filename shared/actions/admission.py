@@ -181,7 +181,7 @@ class Admissions:
         record = self._record(task_id)
         if record["step"] == "0" and self._tasks.begin_publish(ref_of(record), 0) == 1:
             self._publish(record, idempotency_key)
-        elif self._record(task_id).get("errorCode") == PublishFailed.code:
+        elif record["published"] == "0" and self._record(task_id).get("errorCode") == PublishFailed.code:
             self._give_back(ref_of(record), idempotency_key)
         return self._accepted(record, replay=True)
 

@@ -50,8 +50,9 @@ from shared.errors import (
     SluiceError,
 )
 from shared.logs import set_up_logs
+from shared.messages import trace_of
 from shared.routing import Action
-from shared.signature import verify_signature
+from shared.signature import read_signed
 from shared.state.blobs import BlobStore
 from shared.state.store import Store, open_store
 from shared.state.tasks import Tasks
@@ -210,7 +211,7 @@ class Application:
         call = Call(
             user_id=self._user(request),
             idempotency_key=_idempotency_key(request),
-            traceparent=request.headers.get("traceparent"),
+            traceparent=trace_of(request.headers.get("traceparent")),
             preferred_locale="zh" if request.accept_languages.best_match(["en", "zh"]) == "zh" else "en",
         )
         return answer_json(self.services.run(Action(name), call, _sent(request)), HTTPStatus.ACCEPTED)
@@ -219,9 +220,12 @@ class Application:
         if name not in {"step", "failure", "sweep"}:
             raise NotFound("There is no such address.")
         _require_method(request, "POST")
-        body = read_body(request, MAX_CALLBACK_BYTES)
-        url = f"{self.settings.actions_url}/callbacks/{name}"
-        verify_signature(request.headers.get("Upstash-Signature"), body, url, self.settings.signing_keys)
+        body = read_signed(
+            request.headers.get("Upstash-Signature"),
+            lambda: read_body(request, MAX_CALLBACK_BYTES),
+            f"{self.settings.actions_url}/callbacks/{name}",
+            self.settings.signing_keys,
+        )
         if name == "sweep":
             return answer_json({"ok": True, **self.callbacks.sweep()})
         decide = self.callbacks.step if name == "step" else self.callbacks.failure

@@ -21,6 +21,8 @@ from shared.state import keys
 from shared.state.scripts import load_script
 from shared.state.store import Store
 
+_SLIDING_ONLY = "this storage counts in sliding windows, and for one user"
+
 
 class RequestRates:
     """Counts users' requests, those that only read apart from those that write. Thread-safe."""
@@ -86,22 +88,22 @@ class _WindowStorage(Storage, SlidingWindowCounterSupport):
     def base_exceptions(self) -> type[Exception]:
         return SluiceError
 
-    # What the library asks of a storage for its other strategies.
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> NoReturn:
-        raise NotImplementedError
-
-    def get(self, key: str) -> NoReturn:
-        raise NotImplementedError
-
-    def get_expiry(self, key: str) -> NoReturn:
-        raise NotImplementedError
-
     def check(self) -> bool:
         return bool(self._store.command("PING") == "PONG")
 
-    def reset(self) -> NoReturn:
-        raise NotImplementedError
+    # The library asks these of every storage, for strategies that are not ours.
 
-    def clear(self, key: str) -> NoReturn:
-        raise NotImplementedError
+    def incr(self, key: str, expiry: int, amount: int = 1) -> NoReturn:  # noqa: ARG002
+        raise TypeError(_SLIDING_ONLY)
+
+    def get(self, key: str) -> NoReturn:  # noqa: ARG002
+        raise TypeError(_SLIDING_ONLY)
+
+    def get_expiry(self, key: str) -> NoReturn:  # noqa: ARG002
+        raise TypeError(_SLIDING_ONLY)
+
+    def reset(self) -> NoReturn:
+        raise TypeError(_SLIDING_ONLY)
+
+    def clear(self, key: str) -> NoReturn:  # noqa: ARG002
+        raise TypeError(_SLIDING_ONLY)

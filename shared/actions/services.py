@@ -23,7 +23,8 @@ from shared.actions.uploads import (
     Image,
     checked_image,
     checked_text,
-    image_of_data_url,
+    image_bytes,
+    image_bytes_of_url,
     locale_of,
     text_of_file,
 )
@@ -113,10 +114,11 @@ class Services:
             self._require_resume(call)
             return self._create_from_text(call, text, parsed.locale or locale_of(text))
         if file is not None:
-            image = checked_image(file, field_name="image")
+            name, data = "image", image_bytes(file, field_name="image")
         else:
-            image = image_of_data_url(parsed.job_image or "", field_name="jobImage")
-        self._require_resume(call)
+            name, data = "jobImage", image_bytes_of_url(parsed.job_image or "", field_name="jobImage")
+        self._require_resume(call)  # before a picture is decoded for nothing
+        image = checked_image(data, field_name=name)
         return self._create_from_image(call, image, parsed.locale or call.preferred_locale)
 
     def _create_from_text(self, call: Call, text: str, locale: str) -> dict[str, Any]:

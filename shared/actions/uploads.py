@@ -59,12 +59,12 @@ def text_of_file(data: bytes, *, field_name: str) -> str:
         return document_text(data)
 
 
-def image_of_data_url(value: str, *, field_name: str) -> Image:
+def image_bytes_of_url(value: str, *, field_name: str) -> bytes:
     """Decode a `data:image/…;base64,…` URL.
 
     Raises:
         InvalidRequest: it is not a base64 data URL.
-        FileTooLarge, UnsupportedFileType: as `checked_image`.
+        FileTooLarge, InvalidRequest: as `image_bytes`.
     """
     match = _DATA_URL.fullmatch(value.strip())
     if match is None:
@@ -75,21 +75,29 @@ def image_of_data_url(value: str, *, field_name: str) -> Image:
         data = base64.b64decode(match["data"], validate=True)
     except (binascii.Error, ValueError):
         raise InvalidRequest("is not valid base64", field=field_name) from None
-    return checked_image(data, field_name=field_name)
+    return image_bytes(data, field_name=field_name)
+
+
+def image_bytes(data: bytes, *, field_name: str) -> bytes:
+    """Return what was sent as an image, if it is worth a look.
+
+    Raises:
+        InvalidRequest: there is nothing in it.
+        FileTooLarge: it has more than MAX_IMAGE_BYTES.
+    """
+    if not data:
+        raise InvalidRequest("must not be empty", field=field_name)
+    _check_size(data, MAX_IMAGE_BYTES, field_name)
+    return data
 
 
 def checked_image(data: bytes, *, field_name: str) -> Image:
     """Return an image that decodes, upright and of a size that the model can use: PNG, JPEG or WebP.
 
     Raises:
-        InvalidRequest: there is nothing in it.
-        FileTooLarge: it has more than MAX_IMAGE_BYTES.
         UnsupportedFileType, UnreadableFile: as `documents.picture`.
         ReadersBusy: too many files are being read.
     """
-    if not data:
-        raise InvalidRequest("must not be empty", field=field_name)
-    _check_size(data, MAX_IMAGE_BYTES, field_name)
     with _named(field_name):
         return Image(*picture(data))
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 from shared.actions.documents import picture
 from shared.actions.readers.answer import Outcome, Unreadable
 from shared.actions.readers.picture import MAX_PICTURE_BYTES, read_picture
-from shared.actions.uploads import MAX_IMAGE_BYTES, checked_image
+from shared.actions.uploads import MAX_IMAGE_BYTES, checked_image, image_bytes
 from shared.errors import FileTooLarge, UnreadableFile, UnsupportedFileType
 from tests.documents_kit import MARK, advertisement, drawn, flat_png, photo
 
@@ -177,4 +177,4 @@ def test_another_kind_of_file_is_not_a_picture(data: bytes) -> None:
 
 def test_a_picture_too_large_is_refused_before_it_is_looked_at() -> None:
     with pytest.raises(FileTooLarge, match=str(MAX_IMAGE_BYTES)):
-        checked_image(b"\xff\xd8\xff" + bytes(MAX_IMAGE_BYTES), field_name="image")
+        image_bytes(b"\xff\xd8\xff" + bytes(MAX_IMAGE_BYTES), field_name="image")

@@ -100,6 +100,8 @@ class World:
             **(environ or {}),
         }
         self.qstash = RecordingQStash()
+        self.publisher: Callable[[], httpx.Client] = lambda: plain_client(1)
+        """Makes the client that publishes; an impatient one."""
         self.model = ScriptedModel()
         self._open = ExitStack()
         self._lanes: dict[Lane, str] = {}
@@ -120,8 +122,7 @@ class World:
     def application(self) -> Application:
         qstash_url = self._open.enter_context(self.qstash.serve())
         settings = load_actions({"QSTASH_URL": qstash_url, **self.environ})
-        impatient = plain_client(1)
-        application = Application(settings, qstash_client=self._open.enter_context(impatient))
+        application = Application(settings, qstash_client=self._open.enter_context(self.publisher()))
         self._open.callback(application.store.close)
         return application
 

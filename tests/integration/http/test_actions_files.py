@@ -113,6 +113,7 @@ def test_a_file_and_its_text_are_the_same_request_under_a_key(world: World) -> N
 def test_a_file_that_cannot_be_taken_is_refused_and_named(
     world: World, action: str, files: dict[str, Any], status: int, error: str, named: str
 ) -> None:
+    world.with_resume()
     answer = send(world, action, files)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     assert named in answer.json()["message"]

@@ -80,6 +80,7 @@ def test_a_trace_that_is_none_is_not_carried(world: World) -> None:
     """D38: a header is a stranger's text too."""
     _, publish = world.start(traceparent="my home address")
     assert "traceparent" not in publish.message
+    assert "my home address" not in repr(world.dump())
     assert b"address" not in publish.body
 
 

@@ -213,7 +213,8 @@ def test_a_service_needs_a_summarised_resume_first(world: World) -> None:
     """D23: while it is under way it is not there yet; nothing is used up by asking."""
     accepted, publish = world.start()
     before = world.dump()
-    for body in ({"jobText": JOB}, {"jobImage": data_url()}):
+    broken = data_url(PNG[:40])  # and no picture is decoded for it
+    for body in ({"jobText": JOB}, {"jobImage": data_url()}, {"jobImage": broken}):
         assert_refused(world.ask("create-service", body), 409, "resume_required")
     assert world.dump() == before
     world.finish(publish)

@@ -6,7 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.errors import PermanentTaskError
+from shared.actions.admission import Admissions, Submission
+from shared.errors import PermanentTaskError, PublishFailed
+from shared.routing import CUSTOMIZE_RESUME
+from shared.state.keys import TaskRef
+from shared.state.lifecycle import Admission
+from shared.state.tasks import Tasks
 from tests.integration.http.kit import World
 from tests.integration.http.stand_ins import Fault, failing
 
@@ -100,6 +105,33 @@ def test_when_no_publish_of_a_step_under_way_succeeds_both_keys_are_free_again(w
     assert again["replay"] is False
     found = world.ask("customize-resume", body, key="first").json()
     assert (found["taskId"], found["replay"]) == (again["taskId"], True)
+
+
+class Overtaken(Tasks):
+    """Transitions in whose gap a first request gives up: after a second has found its task, before it acts."""
+
+    def begin_publish(self, ref: TaskRef, step: int) -> int:
+        self.fail_unpublished(ref, code=PublishFailed.code, message="…", idempotency_key="first")
+        return super().begin_publish(ref, step)
+
+
+def test_a_second_request_that_finds_a_task_just_given_up_fails_too_and_is_not_remembered(
+    world: World,
+) -> None:
+    """D21: an accepted answer for a task that ran never and will never would be a lie."""
+    service_id = world.with_match()
+    app = world.application
+    tasks = Overtaken(
+        app.store, concurrency=app.settings.concurrency, time=app.settings.time, stream=app.settings.stream
+    )
+    second = Admissions(app.settings, tasks, app.producer, app.sweeper, app.links)
+    asked = Submission("ada", CUSTOMIZE_RESUME, service_id, "en", {}, {}, idempotency_key="second")
+    ref = TaskRef("the-first-task", service_id, "ada")
+    app.tasks.admit(Admission(ref, CUSTOMIZE_RESUME, "en", {}, 8, idempotency_key="first", fingerprint="f"))
+    with pytest.raises(PublishFailed):
+        second.submit(asked)
+    again = world.ask("customize-resume", {"serviceId": service_id, "locale": "en"}, key="second")
+    assert (again.status_code, again.json()["replay"]) == (202, False)
 
 
 def test_a_page_that_is_opened_again_finds_the_newest_task_of_each_step(world: World) -> None:

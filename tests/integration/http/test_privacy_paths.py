@@ -155,12 +155,12 @@ def test_a_publish_carries_no_text_also_when_it_fails(watch: Watch, fault: Fault
 
 
 def test_an_unexpected_error_of_an_action_is_answered_and_logged_without_what_it_quotes(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
+    watch: Watch,
 ) -> None:
-    def submit(*_: object) -> None:
+    def publish(_: httpx.Request) -> httpx.Response:
         raise ERRORS["half a character"]
 
-    monkeypatch.setattr(watch.world.application.services._admissions, "submit", submit)
+    watch.world.publisher = lambda: httpx.Client(transport=httpx.MockTransport(publish))
     answer = watch.hear(watch.world.ask("upload-resume", {"text": RESUME.text}, key=KEY.word, **HEADERS))
     assert (answer.status_code, answer.json()["error"]) == (500, "internal")
     assert "UnicodeEncodeError" in watch.log.getvalue()
