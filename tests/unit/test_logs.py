@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -20,19 +21,19 @@ SECRET = "thirty years of my life"
 
 
 @pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def logged() -> Iterator[io.StringIO]:
     """What a process that has set up its logs writes; this process is as it was afterwards."""
     root, out = logging.getLogger(), io.StringIO()
     handlers, root.handlers = root.handlers, []
-    monkeypatch.setattr(sys, "stderr", out)
-    for module, hook in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
-        monkeypatch.setattr(module, hook, getattr(module, hook))
-    monkeypatch.setattr(logging, "raiseExceptions", logging.raiseExceptions)
-    level = logging.getLogger(OURS).level
-    set_up_logs()
+    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
+    level, raises = logging.getLogger(OURS).level, logging.raiseExceptions
     try:
-        yield out
+        with contextlib.redirect_stderr(out):
+            set_up_logs()
+            yield out
     finally:
+        sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
+        logging.raiseExceptions = raises
         logging.captureWarnings(capture=False)
         logging.getLogger(OURS).setLevel(level)
         root.handlers = handlers
