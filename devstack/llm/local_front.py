@@ -12,20 +12,17 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from threading import Thread
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from devstack.listening import listen
 from devstack.llm.app import MODELS
 from devstack.llm.requests import BadRequest, ChatRequest, read_request
+from devstack.serving import AppServer
 
 MAX_ANSWER_TOKENS = 2_000
 """A small model that finds no end is stopped after a minute, not after its provider's 15,000 tokens."""
@@ -37,7 +34,6 @@ _MARGIN_TOKENS = 64
 SAMPLING = {"repeat_penalty": 1.1}
 """Small models repeat themselves; servers for them have this on, llama.cpp's has not."""
 ALIVE_SECONDS = 5.0
-STOP_SECONDS = 10.0
 
 
 @dataclass
@@ -127,29 +123,16 @@ class Front:
                     yield line
 
 
-class LocalFront:
-    """The front as a server on a free port, in a thread of its own; a context manager."""
+class LocalFront(AppServer):
+    """The front as a server on a free port; a context manager."""
 
     def __init__(self, front: Front) -> None:
-        self._socket = listen(0)
-        self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+        super().__init__(front.app(), name="llm-front")
+
+    @property
+    def base_url(self) -> str:
         """What a lane takes for the provider's base URL."""
-        config = uvicorn.Config(
-            front.app(), log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=1
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = Thread(target=self._server.run, args=([self._socket],), name="llm-front", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.should_exit = True
-        self._thread.join(STOP_SECONDS)
-        self._socket.close()
+        return f"{self.origin}/v1"
 
 
 def _served(body: bytes) -> ChatRequest:

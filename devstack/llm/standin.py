@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Thread
-from types import TracebackType
-from typing import Any, Self
-
-import uvicorn
+from typing import Any
 
 from devstack.listening import listen
 from devstack.llm.app import Provider
@@ -14,11 +10,10 @@ from devstack.llm.faults import Fault, FaultKind
 from devstack.llm.gauges import Gauges
 from devstack.llm.replies import Pace
 from devstack.llm.requests import ChatRequest
+from devstack.serving import AppServer, quiet_server
 
-START_SECONDS = 10.0
 
-
-class LlmStandIn:
+class LlmStandIn(AppServer):
     """A provider on a free port of this machine, in a thread of its own; a context manager.
 
     Args:
@@ -31,13 +26,12 @@ class LlmStandIn:
         self, port: int = 0, *, first_token_ms: float = 0.0, tokens_per_second: float = 5_000.0
     ) -> None:
         self._provider = Provider(Pace(first_token_ms, tokens_per_second))
-        self._socket = listen(port)
-        self.base_url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+        super().__init__(self._provider.app(), name="llm-stand-in", port=port)
+
+    @property
+    def base_url(self) -> str:
         """What a client takes for the provider's base URL."""
-        self._server = _server(self._provider)
-        self._thread = Thread(
-            target=self._server.run, args=([self._socket],), name="llm-stand-in", daemon=True
-        )
+        return f"{self.origin}/v1"
 
     @property
     def pace(self) -> Pace:
@@ -65,27 +59,9 @@ class LlmStandIn:
         """Forget all faults still to come."""
         self._provider.faults.clear()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.should_exit = True
-        self._thread.join(START_SECONDS)
-        self._socket.close()
-
 
 def serve(port: int, pace: Pace) -> None:
     """Serve until the process is told to end."""
     with listen(port) as sock:
         print(f"LLM stand-in: http://127.0.0.1:{sock.getsockname()[1]}/v1", flush=True)
-        _server(Provider(pace)).run([sock])
-
-
-def _server(provider: Provider) -> uvicorn.Server:
-    config = uvicorn.Config(
-        provider.app(), log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=1
-    )
-    return uvicorn.Server(config)
+        quiet_server(Provider(pace).app()).run([sock])

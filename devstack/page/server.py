@@ -5,14 +5,9 @@ It hands a token to whoever asks, so it exists for the dev stack only and listen
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -20,8 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from devstack.demo.material import draw, sample
-from devstack.listening import listen
-from devstack.processes import START_SECONDS, StackError
+from devstack.serving import AppServer
 from devstack.stack import Stack
 from shared.routing import Action
 
@@ -69,38 +63,12 @@ def application(stack: Stack) -> Starlette:
     )
 
 
-class PageServer:
-    """The server in a thread of this process. A context manager: leaving it ends the server."""
+class PageServer(AppServer):
+    """The page's server in a thread of this process; a context manager."""
 
     def __init__(self, stack: Stack, port: int) -> None:
-        self.port = port
-        config = uvicorn.Config(
-            application(stack), log_level="critical", access_log=False, timeout_graceful_shutdown=1
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
+        super().__init__(application(stack), name="page", port=port)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{PAGE_PATH}"
-
-    def __enter__(self) -> Self:
-        self._socket = listen(self.port)
-        self._thread.start()
-        deadline = time.monotonic() + START_SECONDS
-        while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:
-                raise StackError("the page's server did not start")
-            time.sleep(0.01)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        with contextlib.suppress(OSError):
-            self._socket.close()
-
-    def _serve(self) -> None:
-        self._server.run(sockets=[self._socket])
+        return f"{self.origin}{PAGE_PATH}"
