@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared.state.erasure import erase_user
 from shared.state.quota import Granted, grant
 from tests.integration.test_transitions_twice import CASES as TRANSITIONS
 from tests.integration.test_transitions_twice import Twice
@@ -19,7 +20,17 @@ def _grant(bench: Bench) -> Callable[[], Granted]:
     return lambda: grant(bench.store, "u1", 5, "reference", initial=bench.initial_quota)
 
 
-CASES = [*TRANSITIONS, Twice("grant_quota", _grant, "granted", "replay")]
+def _forget(bench: Bench) -> Callable[[], str]:
+    job = bench.admit(service_fields={"userId": "u1"}, idempotency_key="k")
+    bench.tasks.cancel(job.ref)
+    return lambda: "busy" if erase_user(bench.store, "u1") is None else "done"
+
+
+CASES = [
+    *TRANSITIONS,
+    Twice("grant_quota", _grant, "granted", "replay"),
+    Twice("forget_user", _forget, "done", "done"),
+]
 """Every transition there is, brought to where it applies."""
 
 
@@ -28,6 +39,15 @@ def name_of(case: Twice) -> str:
 
 
 each_case = pytest.mark.parametrize("case", CASES, ids=name_of)
+each_refusal = pytest.mark.parametrize(
+    "error",
+    [
+        "READONLY You can't write against a read only replica.",
+        "LOADING Redis is loading the dataset in memory",
+        "OOM command not allowed when used memory > 'maxmemory'.",
+    ],
+    ids=lambda error: error.split()[0],
+)
 _VOLATILE = (
     (r"\b([ts])[0-9a-f]{12}\b", r"\1"),
     (r"\b[0-9a-f]{32}\b", "N"),

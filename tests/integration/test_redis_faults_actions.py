@@ -15,6 +15,7 @@ from devstack.valkey import EmbeddedValkey
 from shared.state import keys
 from tests.integration.http.kit import RESUME, World, data_url
 from tests.integration.http.stand_ins import Fault
+from tests.integration.redis_faults_kit import each_refusal
 
 LOST_FOR_GOOD = 2
 """How often a connection must break until the store says so."""
@@ -50,15 +51,7 @@ def open_task(world: World) -> str:
 # -- a frontend's requests -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        "READONLY You can't write against a read only replica.",
-        "LOADING Redis is loading the dataset in memory",
-        "OOM command not allowed when used memory > 'maxmemory'.",
-    ],
-    ids=lambda error: error.split()[0],
-)
+@each_refusal
 def test_a_redis_that_cannot_work_refuses_with_a_time_and_takes_nothing(
     error: str, world: World, proxy: RedisProxy
 ) -> None:

@@ -15,7 +15,7 @@ from devstack.upstash.server import UpstashStandIn
 from devstack.valkey import EmbeddedValkey
 from shared.errors import StoreUnavailable
 from shared.state.store import RestStore, Store, TcpStore
-from tests.integration.redis_faults_kit import each_case, shape, status_of
+from tests.integration.redis_faults_kit import each_case, each_refusal, shape, status_of
 from tests.integration.test_transitions_twice import Twice
 from tests.integration.transitions_kit import Bench
 
@@ -140,15 +140,7 @@ def test_a_copy_that_arrives_late_changes_nothing(
 
 
 @each_case
-@pytest.mark.parametrize(
-    "error",
-    [
-        "READONLY You can't write against a read only replica.",
-        "LOADING Redis is loading the dataset in memory",
-        "OOM command not allowed when used memory > 'maxmemory'.",
-    ],
-    ids=lambda error: error.split()[0],
-)
+@each_refusal
 def test_a_redis_that_cannot_work_now_is_no_answer_and_nothing_has_happened(
     case: Twice, error: str, proxy: RedisProxy, open_tcp: Open, direct: Bench
 ) -> None:
