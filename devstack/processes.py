@@ -98,6 +98,14 @@ class FunctionProcess:
         while self._listens() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
 
+    def freeze(self) -> None:
+        """Let the process fall silent with all its connections open, as a paused machine does."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on where it was."""
+        self._signal(signal.SIGCONT)
+
     def request_stop(self) -> None:
         """Ask the process to end; `wait_stopped` sees to it that it does."""
         self._signal(signal.SIGTERM)

@@ -27,7 +27,7 @@ from devstack.environment import Rest, Wiring, environment_of
 from devstack.gauges import Gauges, read_gauges
 from devstack.llm import LlmStandIn
 from devstack.processes import START_SECONDS, STOP_SECONDS, FunctionProcess, StackError, free_ports
-from devstack.proxy import RedisProxy
+from devstack.proxy import Front, RedisProxy
 from devstack.qstash import QStashStandIn
 from devstack.upstash.server import UpstashStandIn
 from devstack.valkey import EmbeddedValkey
@@ -62,6 +62,7 @@ class Stack:
         store: Literal["tcp", "rest"] = "tcp",
         proxied: bool = False,
         persistent: bool = False,
+        fronted: Sequence[str] = (),
         overrides: Mapping[str, str] | None = None,
         provider_environment: Mapping[str, str] | None = None,
         allowed_origins: Sequence[str] = (),
@@ -76,6 +77,7 @@ class Stack:
             store: how `actions` and the lanes reach Redis: over TCP, or by Upstash's REST protocol.
             proxied: whether everything reaches Redis through `proxy`, which fails on command.
             persistent: whether Redis still has its data after `valkey.restart()`.
+            fronted: functions whose address stays when another instance takes over from the one behind it.
             overrides: variables of design §8 with other values, for every function that takes them.
             provider_environment: where DEEPSEEK_API_KEY and GLM_API_KEY may stand: a provider whose key is
                 there is called for real, the others are the stand-in.
@@ -96,6 +98,7 @@ class Stack:
         self._store_kind = store
         self._proxied = proxied
         self._persistent = persistent
+        self._fronted = tuple(fronted)
         self._provider_environment = provider_environment or {}
         self._allowed_origins = tuple(allowed_origins)
         self._time_scale = qstash_time_scale
@@ -103,6 +106,9 @@ class Stack:
         self._build_folder = build_folder
         self._jwt_secret = secrets.token_urlsafe(32)
         self._functions: dict[str, FunctionProcess] = {}
+        self._standing_by: dict[str, FunctionProcess] = {}
+        self._former: list[FunctionProcess] = []
+        self._fronts: dict[str, Front] = {}
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -137,7 +143,7 @@ class Stack:
 
     def url(self, name: str) -> str:
         """Return the base URL of a function."""
-        return f"http://127.0.0.1:{self._functions[name].port}"
+        return self._wiring.url(name)
 
     def user_token(self, sub: str) -> str:
         """Return a user's token, as the product's sign-in would."""
@@ -177,6 +183,28 @@ class Stack:
         function.start()
         function.wait_ready(time.monotonic() + START_SECONDS)
 
+    def freeze(self, name: str) -> FunctionProcess:
+        """Stop a function as a paused machine stops, and return its process, to `thaw` it later."""
+        self._functions[name].freeze()
+        return self._functions[name]
+
+    def stand_by(self, name: str) -> None:
+        """Start another instance of a fronted function, without waiting until it listens."""
+        self._standing_by[name] = self._new_process(name, free_ports(1)[0])
+        self._standing_by[name].start()
+
+    def take_over(self, name: str) -> FunctionProcess:
+        """Lead a fronted function's address to the instance that stands by; returns the former, as it is.
+
+        Connections to the former are cut: whoever waited for its answer learns that there will be none.
+        """
+        former, successor = self._functions[name], self._standing_by.pop(name)
+        successor.wait_ready(time.monotonic() + START_SECONDS)
+        self._functions[name] = successor
+        self._former.append(former)
+        self._fronts[name].lead_to(successor.port)
+        return former
+
     def _boot(self) -> None:
         # What ends last is entered first: Redis outlives the functions, and those outlive whoever calls them.
         home = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="sluice-")))
@@ -200,7 +228,7 @@ class Stack:
     def _functions_redis_url(self) -> str:
         return self.proxy.url if self.proxy else self.valkey.url
 
-    def _wiring(self, home: Path) -> Wiring:
+    def _wire(self, home: Path) -> Wiring:
         return Wiring(
             redis_url=self._functions_redis_url,
             rest=Rest(self.upstash.url, self.upstash.token) if self.upstash else None,
@@ -208,7 +236,7 @@ class Stack:
             qstash_token=self.qstash.token,
             signing_keys=self.qstash.signing_keys,
             llm_base_url=self.llm.base_url,
-            ports=dict(zip(self._catalogue, free_ports(len(self._catalogue)), strict=True)),
+            ports=self._ports | {name: front.port for name, front in self._fronts.items()},
             blob_folder=home / "blobs",
             jwt_secret=self._jwt_secret,
             stream_token_secret=secrets.token_urlsafe(32),
@@ -218,25 +246,34 @@ class Stack:
         )
 
     def _start_functions(self, home: Path) -> None:
-        wiring = self._wiring(home)
-        wiring.blob_folder.mkdir()
+        self._home = home
+        self._ports = dict(zip(self._catalogue, free_ports(len(self._catalogue)), strict=True))
+        for name in self._fronted:
+            self._fronts[name] = self._open.enter_context(Front(self._ports[name], name=f"front-{name}"))
+        self._wiring = self._wire(home)
+        self._wiring.blob_folder.mkdir()
         self.log_folder.mkdir(parents=True, exist_ok=True)
-        for bundle in stage(self._catalogue.values(), self._build_folder):
-            own_home = home / bundle.name
-            own_home.mkdir()
-            log_file = self.log_folder / f"{bundle.name}.log"
-            log_file.write_bytes(b"")
-            self._functions[bundle.name] = FunctionProcess(
-                bundle.name,
-                bundle=bundle.folder,
-                port=wiring.ports[bundle.name],
-                environment=environment_of(self._catalogue[bundle.name], wiring, own_home),
-                log_file=log_file,
-            )
-            self._functions[bundle.name].start()
+        self._bundles = {b.name: b.folder for b in stage(self._catalogue.values(), self._build_folder)}
+        for name, port in self._ports.items():
+            self._log_file(name).write_bytes(b"")
+            self._functions[name] = self._new_process(name, port)
+            self._functions[name].start()
         deadline = time.monotonic() + START_SECONDS
         for function in self._functions.values():
             function.wait_ready(deadline)
+
+    def _new_process(self, name: str, port: int) -> FunctionProcess:
+        own_home = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._home))
+        return FunctionProcess(
+            name,
+            bundle=self._bundles[name],
+            port=port,
+            environment=environment_of(self._catalogue[name], self._wiring, own_home),
+            log_file=self._log_file(name),
+        )
+
+    def _log_file(self, name: str) -> Path:
+        return self.log_folder / f"{name}.log"
 
     def _schedule_sweep(self) -> None:
         minutes = max(1, round(float(self._overrides.get("SWEEP_MINUTES", "5"))))
@@ -250,8 +287,10 @@ class Stack:
         ).raise_for_status()
 
     def _stop_functions(self) -> None:
-        for function in self._functions.values():
+        everyone = [*self._functions.values(), *self._standing_by.values(), *self._former]
+        for function in everyone:
+            function.thaw()  # one that is frozen would not hear
             function.request_stop()
         deadline = time.monotonic() + STOP_SECONDS
-        for function in self._functions.values():
+        for function in everyone:
             function.wait_stopped(deadline)

@@ -1,10 +1,11 @@
-"""A proxy between Sluice and its Redis that fails on command: cuts, holds, delays and lies.
+"""Proxies that fail on command: between Sluice and its Redis, and at a function's public address.
 
-`server` is the way in. It relays connections (`relay`), knows just enough of RESP to tell one command from
-the next (`resp`), and asks `faults` what is to happen to each.
+`tcp` has the socket, the thread and the network's faults. Towards Redis, `server` takes the orders, `relay`
+carries commands and replies, `resp` tells one command from the next, `faults` says what happens to each.
 """
 
 from devstack.proxy.faults import Fault
 from devstack.proxy.server import RedisProxy
+from devstack.proxy.tcp import Front
 
-__all__ = ["Fault", "RedisProxy"]
+__all__ = ["Fault", "Front", "RedisProxy"]

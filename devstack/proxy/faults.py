@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,9 +17,9 @@ When = Literal["before", "after"]
 class Fault:
     """What happens to some commands, counted from when it is armed.
 
-    `cut` ends the connection, `keep_back` does too and lets it arrive late, `hold` says nothing until
-    the client goes away, `delay` waits, `answer` answers an error in the server's place. `before`: the server
-    never sees the command; `after`: it has run it, and the reply is what gets lost.
+    `cut` ends the connection, `keep_back` does too and lets it arrive late, `hold` says nothing until the
+    client goes away or `released` is set, `delay` waits, `answer` answers an error in the server's place.
+    `before`: the server never sees the command; `after`: it has run it, and the reply is what gets lost.
     """
 
     kind: Kind
@@ -28,9 +29,12 @@ class Fault:
     nth: int = 1
     times: int | None = 1
     """How many commands from the n-th on; None for all."""
+    about: str = ""
+    """Words that a command must carry, such as a task's id."""
     seconds: float = 0.0
     error: str = ""
     seen: int = field(default=0, init=False)
+    released: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)
 
     @property
     def hits(self) -> int:
@@ -39,7 +43,7 @@ class Fault:
 
     def meets(self, command: Command) -> bool:
         """Count a command, and tell whether the fault happens to it."""
-        if not command.is_called(self.on):
+        if not command.is_called(self.on) or self.about.encode() not in command.frame:
             return False
         before = self.hits
         self.seen += 1

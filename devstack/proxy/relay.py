@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Coroutine
-from typing import Any
 
 from devstack.proxy.faults import Book, Fault
 from devstack.proxy.resp import Command, read_frame
+from devstack.proxy.tcp import MAX_LINE_BYTES, both_ways
 
-MAX_LINE_BYTES = 1 << 20
+HELD_POLL_SECONDS = 0.005
 
 
-class Cut(Exception):
+class Cut(EOFError):
     """The connection ends here."""
 
 
@@ -44,7 +43,7 @@ class Relay:
         except OSError:
             return
         try:
-            await _first_of(self._commands(writer), self._replies(reader))
+            await both_ways(self._commands(writer), self._replies(reader))
         finally:
             writer.transport.abort()
 
@@ -79,27 +78,24 @@ class Relay:
             await self._writer.drain()
 
     async def _suffer(self, fault: Fault) -> None:
-        if fault.kind == "delay":
-            await asyncio.sleep(fault.seconds)
-            return
-        if fault.kind == "hold" and fault.when == "before":
-            await (
-                self._reader.read()
-            )  # nothing more is read as commands: only the client's going away ends it
-        elif fault.kind == "hold":
-            await asyncio.Event().wait()  # the other direction notices when the client goes away
-        raise Cut
+        """Return when the command or reply may go on.
 
+        Raises:
+            Cut: it may not.
+        """
+        match fault.kind:
+            case "delay":
+                await asyncio.sleep(fault.seconds)
+            case "hold" if fault.when == "before":
+                await self._held_before(fault)
+            case "hold":
+                await fault.released.wait()  # the other direction notices when the client goes away
+            case _:
+                raise Cut
 
-async def _first_of(*directions: Coroutine[Any, Any, None]) -> None:
-    """Run both directions until one ends, however, and end the other."""
-    tasks = [asyncio.ensure_future(direction) for direction in directions]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, Exception) and not isinstance(outcome, EOFError | OSError | Cut):
-            raise outcome
+    async def _held_before(self, fault: Fault) -> None:
+        """Wait for the release, or for the client to go away; what it has sent meanwhile stays unread."""
+        while not fault.released.is_set():  # a stream that is not read tells nobody of its end
+            if self._reader.at_eof() or self._reader.exception() is not None:
+                raise Cut
+            await asyncio.sleep(HELD_POLL_SECONDS)

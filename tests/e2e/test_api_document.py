@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import pytest
 
+from devstack.frontend import assert_at_rest
 from devstack.llm.faults import FaultKind
 from devstack.stack import Stack
 from devstack.up import exports
@@ -21,7 +22,6 @@ from shared.actions.openapi import openapi_document
 from shared.errors import Refused, SluiceError, StoreUnavailable
 from shared.routing import Model
 from shared.stream.events import EventType
-from tests.e2e.frontend import assert_at_rest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/api.md").read_text(encoding="utf-8")

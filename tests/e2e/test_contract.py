@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
+from devstack.frontend import JOB, RESUME, Frontend, advertisement, assert_at_rest
 from devstack.stack import Stack
 from scripts.contract.calls import CALLS
 from scripts.contract.schemas import RESULTS
 from shared.actions.answers import Answer, Refusal
 from shared.routing import Template
-from tests.e2e.frontend import JOB, RESUME, Frontend, advertisement, assert_at_rest
 
 MODELS = {call.name: call.answer for call in CALLS}
 KEPT = {

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from devstack.frontend import JOB, RESUME, Frontend, advertisement, assert_at_rest
 from devstack.llm.local import VARIABLES, LocalModel
 from devstack.llm.local_setup import prepare
 from devstack.stack import Stack
 from shared.llm.models import ResumeSummary
-from tests.e2e.frontend import JOB, RESUME, Frontend, advertisement, assert_at_rest
 
 pytestmark = [
     pytest.mark.skipif("SLUICE_LOCAL_LLM" not in os.environ, reason="opt-in: SLUICE_LOCAL_LLM=1"),

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from devstack.frontend import JOB, RESUME, Frontend, Reader, assert_at_rest, until
 from devstack.stack import Stack
 from shared.state import keys
-from tests.e2e.frontend import JOB, RESUME, Frontend, Reader, assert_at_rest, until
 
 SLOT_KEY = "lock:model:deepseek-chat:paid"
 

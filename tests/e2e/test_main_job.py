@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from devstack.frontend import JOB, RESUME, Frontend, Reader, advertisement, assert_at_rest, text_of
 from devstack.stack import Stack
-from tests.e2e.frontend import JOB, RESUME, Frontend, Reader, advertisement, assert_at_rest, text_of
 
 
 @pytest.fixture(scope="module")

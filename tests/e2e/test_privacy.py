@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from devstack.frontend import JOB, RESUME, Reader, until
 from devstack.processes import START_SECONDS
 from devstack.qstash.recorder import Recorder
 from devstack.qstash.signing import Keyring
@@ -31,7 +32,6 @@ from shared.config import SigningKeys
 from shared.messages import TaskMessage
 from shared.routing import ROUTES, Lane, Template, serves
 from shared.state.keys import slots
-from tests.e2e.frontend import JOB, RESUME, Reader, until
 from tests.marks_kit import Mark, leaks
 
 pytestmark = pytest.mark.timeout(300)  # all paths are walked in the first test's set-up

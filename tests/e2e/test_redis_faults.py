@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from devstack.frontend import JOB, RESUME, Frontend, Reader, assert_at_rest, until
 from devstack.proxy import RedisProxy
 from devstack.stack import Stack
-from tests.e2e.frontend import JOB, RESUME, Frontend, Reader, assert_at_rest, until
 
 LOST_FOR_GOOD = 2
 """How often a connection must break until the store says so."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from devstack.frontend import JOB, RESUME, Frontend, Reader, assert_at_rest
 from devstack.stack import Stack
-from tests.e2e.frontend import JOB, RESUME, Frontend, Reader, assert_at_rest
 
 SKILLED = json.dumps({"skills": {"technical": ["Go"]}})
 

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a frontend's view of a running stack, over HTTP alone."""
+"""A frontend's view of a running stack, over HTTP alone: a signed-in user, and a browser reading a stream."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BSc Computer Science, National University of Singapore, 2018
 Skills: Python, Go, PostgreSQL, Redis, Kafka, Docker
 """
 JOB = """Senior Platform Engineer at Fabrikam, Singapore.
-You will design and run our event platform. You have 5 years with Python and Redis, know Kafka, and mentor others.
+You will design and run our event platform. You have 5 years with Python and Redis, know Kafka, mentor others.
 Nice to have: Go, Terraform. Bachelor's degree in computer science.
 """
 
