@@ -106,6 +106,7 @@ def load_lane(lane: Lane, environ: Mapping[str, str] | None = None) -> LaneSetti
         signing_keys=_signing_keys(v, env),
         route_url=v.base_url("ROUTE_URL"),
         providers=MappingProxyType({provider: _provider(v, provider) for provider in providers}),
+        model_idle_seconds=v.number("MODEL_IDLE_SECONDS", 60),
         blob_url=_blob_url(v) if reads_blobs(lane) else None,
         concurrency=_concurrency(v),
         time=_time(v),

@@ -193,6 +193,8 @@ class LaneSettings:
     """This function's own public URL, the first part of the signed `sub`."""
     providers: Mapping[Provider, ProviderSettings]
     """The providers of the models that this lane calls, and no other."""
+    model_idle_seconds: float
+    """How long a provider may be silent in mid-answer before the attempt is given up."""
     blob_url: str | None
     """Where images lie; None in a lane that takes none."""
     concurrency: ConcurrencyConfig

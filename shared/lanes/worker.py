@@ -55,8 +55,6 @@ from shared.stream.events import Thinking
 from shared.stream.publisher import AttemptWriter
 
 log = logging.getLogger(__name__)
-MAX_IDLE_SECONDS = 60.0
-"""How long a provider may be silent in mid-answer before the attempt is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +216,7 @@ class Worker:
             stop=stop,
             on_text=writer.token,
             on_thinking=lambda: writer.event(Thinking(step=attempt.step, offset=writer.text_length)),
-            idle_seconds=min(MAX_IDLE_SECONDS, self.run_seconds),
+            idle_seconds=min(self.settings.model_idle_seconds, self.run_seconds),
         )
 
     def _fail(self, attempt: Attempt, error: PermanentTaskError) -> Answer:
