@@ -7,7 +7,7 @@ import socket
 BACKLOG = 1024
 
 
-def listen(port: int) -> socket.socket:
+def listen(port: int, backlog: int = BACKLOG) -> socket.socket:
     """Listen on a port of 127.0.0.1; 0 picks a free one.
 
     The protocol must be named: only then does asyncio set TCP_NODELAY. Without it each answer that is written
@@ -17,7 +17,7 @@ def listen(port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
-        listener.listen(BACKLOG)
+        listener.listen(backlog)
     except OSError:
         listener.close()
         raise

@@ -31,24 +31,38 @@ class AppServer:
     """
 
     def __init__(self, app: Any, *, name: str, port: int = 0) -> None:
+        self._app = app
+        self._name = name
         self._socket = listen(port)
         self.port: int = self._socket.getsockname()[1]
-        self._server = quiet_server(app)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name=name, daemon=True
-        )
 
     @property
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._serve()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.shut()
+
+    def shut(self) -> None:
+        """End the server, its connections and its listening."""
         self._server.should_exit = True
         self._thread.join(STOP_SECONDS)
         self._socket.close()
+
+    def reopen(self) -> None:
+        """Serve the same application at the same port again, after `shut`."""
+        self._socket = listen(self.port)
+        self._serve()
+
+    def _serve(self) -> None:
+        self._server = quiet_server(self._app)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name=self._name, daemon=True
+        )
+        self._thread.start()

@@ -61,13 +61,13 @@ class Provider:
         except BadRequest as error:
             return _error(400, str(error))
         self.requests[:] = [*self.requests[-99:], chat]
-        fault = self.faults.take(chat.model, has_format=bool(chat.raw.get("response_format")))
+        fault = self.faults.take(chat.model, chat.prompt, has_format=bool(chat.raw.get("response_format")))
         if fault is not None and fault.kind in {FaultKind.STATUS, FaultKind.NO_JSON_MODE}:
             self.gauges.calls += 1
             headers = {"retry-after": fault.retry_after} if fault.retry_after else {}
             return _error(fault.status if fault.kind is FaultKind.STATUS else 400, fault.message, headers)
         teller = Teller(_script(chat, fault), self.pace, fault, f"chatcmpl-{next(self.ids)}")
-        return WatchedReply(teller, chat.stream, self.gauges, api_key)
+        return WatchedReply(teller, chat.stream, self.gauges, api_key, chat.prompt)
 
     async def models(self, _request: Request) -> Response:
         data = [{"id": model, "object": "model", "created": 0, "owned_by": "devstack"} for model in MODELS]
@@ -100,6 +100,8 @@ def _script(chat: ChatRequest, fault: Fault | None) -> Script:
     if fault is not None and kind in {FaultKind.SAYS, FaultKind.LOOP}:
         return _word_for_word(chat, fault)
     answer = "" if kind in {FaultKind.EMPTY, FaultKind.TOOL_CALL} else write_answer(chat)
+    if fault is not None and kind is FaultKind.ENDLESS:
+        answer = fault.text or answer
     if kind is FaultKind.BAD_JSON:
         answer = f"Certainly! {answer[: len(answer) // 2]}"
     pieces = split_pieces(answer)

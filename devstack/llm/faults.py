@@ -31,7 +31,7 @@ class FaultKind(StrEnum):
     ERROR_EVENT = "error_event"
     """Reports an error inside the stream after `after_pieces`."""
     ENDLESS = "endless"
-    """Streams for ever and ignores max_tokens."""
+    """Says `text`, or what it would have said, over and over for ever, ignoring max_tokens."""
     TOOL_CALL = "tool_call"
     """Calls a tool that nobody offered."""
     FILTERED = "filtered"
@@ -54,6 +54,8 @@ class Fault(BaseModel):
     kind: FaultKind
     times: int | None = Field(default=1, ge=1)
     model: str | None = None
+    about: str = ""
+    """Words that the request must hold, such as a user's name in the material; nothing for any request."""
     status: int = Field(default=500, ge=400, le=599)
     retry_after: str | None = None
     message: str = "A fault that was asked for."
@@ -62,8 +64,9 @@ class Fault(BaseModel):
     text: str = ""
     finish_reason: str = "stop"
 
-    def hits(self, model: str, *, has_format: bool) -> bool:
-        return self.model in (None, model) and (self.kind is not FaultKind.NO_JSON_MODE or has_format)
+    def hits(self, model: str, prompt: str, *, has_format: bool) -> bool:
+        fits = has_format or self.kind is not FaultKind.NO_JSON_MODE
+        return self.model in (None, model) and self.about in prompt and fits
 
 
 class FaultBook:
@@ -81,15 +84,16 @@ class FaultBook:
         with self._lock:
             self._faults.clear()
 
-    def take(self, model: str, *, has_format: bool = False) -> Fault | None:
+    def take(self, model: str, prompt: str = "", *, has_format: bool = False) -> Fault | None:
         """Return the fault that hits this call, if any, and count it.
 
         Args:
             model: the model that is called.
+            prompt: all that it is told.
             has_format: whether the call has a `response_format`.
         """
         with self._lock:
-            fault = next((f for f in self._faults if f.hits(model, has_format=has_format)), None)
+            fault = next((f for f in self._faults if f.hits(model, prompt, has_format=has_format)), None)
             if fault is not None and fault.times is not None:
                 fault.times -= 1
                 if fault.times == 0:

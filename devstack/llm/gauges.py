@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import time
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
+
+KEPT_CLOSINGS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A call that its caller closed before its end."""
+
+    prompt: str
+    at_seconds: float = field(default_factory=time.monotonic)
 
 
 class Gauges:
@@ -14,6 +26,7 @@ class Gauges:
     def __init__(self) -> None:
         self.calls = 0
         self.closed_early = 0
+        self.closings: deque[Closing] = deque(maxlen=KEPT_CLOSINGS)
         self.running: Counter[str] = Counter()
         self.peak: Counter[str] = Counter()
         self._running_by_key: Counter[tuple[str, str]] = Counter()
@@ -33,6 +46,10 @@ class Gauges:
         finally:
             self.running[model] -= 1
             self._running_by_key[api_key, model] -= 1
+
+    def note_closing(self, prompt: str) -> None:
+        self.closed_early += 1
+        self.closings.append(Closing(prompt))
 
     def to_json(self) -> dict[str, Any]:
         return {

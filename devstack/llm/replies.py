@@ -157,6 +157,7 @@ class WatchedReply(Response):
     streamed: bool
     gauges: Gauges
     api_key: str
+    prompt: str
     background: None = field(default=None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,7 +167,7 @@ class WatchedReply(Response):
             await asyncio.wait({reply, gone}, return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
             if not reply.done():
-                self.gauges.closed_early += 1
+                self.gauges.note_closing(self.prompt)
                 reply.cancel()
             outcome, _ = await asyncio.gather(reply, gone, return_exceptions=True)
         if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionAbortedError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from devstack.listening import listen
@@ -11,6 +14,9 @@ from devstack.llm.gauges import Gauges
 from devstack.llm.replies import Pace
 from devstack.llm.requests import ChatRequest
 from devstack.serving import AppServer, quiet_server
+
+FILLERS = 4
+"""Connections that fill a queue of none: Linux takes one more than it was told, and starts on some others."""
 
 
 class LlmStandIn(AppServer):
@@ -51,6 +57,30 @@ class LlmStandIn(AppServer):
         """The latest requests, newest last."""
         return self._provider.requests
 
+    def closed_at(self, about: str) -> float | None:
+        """Return when (`time.monotonic`) the latest call that was told these words was closed early."""
+        found = [closing.at_seconds for closing in list(self.gauges.closings) if about in closing.prompt]
+        return found[-1] if found else None
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Be away for the block: nobody listens at the address, and a connection is refused at once."""
+        self.shut()
+        try:
+            yield
+        finally:
+            self.reopen()
+
+    @contextmanager
+    def out_of_reach(self) -> Iterator[None]:
+        """Be away for the block: a listener whose queue is full drops who comes, so connecting times out."""
+        self.shut()
+        try:
+            with _full_listener(self.port):
+                yield
+        finally:
+            self.reopen()
+
     def fail(self, kind: FaultKind | str, **facts: Any) -> None:
         """Make the next call (`times=1`) go wrong; `times=None` goes on until `heal`."""
         self._provider.faults.add(Fault(kind=FaultKind(kind), **facts))
@@ -58,6 +88,17 @@ class LlmStandIn(AppServer):
     def heal(self) -> None:
         """Forget all faults still to come."""
         self._provider.faults.clear()
+
+
+@contextmanager
+def _full_listener(port: int) -> Iterator[None]:
+    with ExitStack() as open_:
+        listener = open_.enter_context(listen(port, backlog=0))
+        for _ in range(FILLERS):
+            filler = open_.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield
 
 
 def serve(port: int, pace: Pace) -> None:

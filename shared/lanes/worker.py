@@ -159,7 +159,7 @@ class Worker:
         except PermanentTaskError as error:
             return self._fail(attempt, error)
         except RetryableTaskError as error:
-            return self._release(attempt, error)
+            return self._try_later(message, attempt, error)
         except AttemptLost:
             # Nearly always superseded; but a lapsed lease whose slot went to others leaves the task ours.
             return self._release(attempt, RetryableTaskError("lease_lost", "The attempt lost its lease."))
@@ -218,6 +218,13 @@ class Worker:
             on_thinking=lambda: writer.event(Thinking(step=attempt.step, offset=writer.text_length)),
             idle_seconds=min(self.settings.model_idle_seconds, self.run_seconds),
         )
+
+    def _try_later(self, message: TaskMessage, attempt: Attempt, error: RetryableTaskError) -> Answer:
+        """Give the attempt back; a provider that is away for longer than a task may wait ends it instead."""
+        budget = self.settings.time.max_wait_seconds(streams=message.template_id.streams)
+        if (error.retry_after_seconds or 0) > budget:
+            return self._fail(attempt, PermanentTaskError(error.code, str(error)))
+        return self._release(attempt, error)
 
     def _fail(self, attempt: Attempt, error: PermanentTaskError) -> Answer:
         status = self.tasks.fail(attempt, code=error.code, message=str(error))

@@ -98,7 +98,7 @@ def _context_exceeded() -> PermanentTaskError:
 def _seconds_until(date: str) -> float:
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year beyond all integers
         return math.nan
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC)

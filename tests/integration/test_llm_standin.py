@@ -112,6 +112,52 @@ def test_it_answers_with_and_without_v1(llm: LlmStandIn) -> None:
     ]
 
 
+def test_a_fault_about_somebody_spoils_no_other_call(llm: LlmStandIn) -> None:
+    llm.fail("status", status=503, about="Mara", times=None)
+    mara, other = ([{"role": "user", "content": name}] for name in ("I am Mara.", "I am Olu."))
+    assert [ask(llm.base_url, messages=m).status_code for m in (mara, other, mara)] == [503, 200, 503]
+
+
+def test_an_endless_text_is_the_one_that_was_asked_for(llm: LlmStandIn) -> None:
+    llm.fail("endless", text="over and ")
+    with httpx.stream(
+        "POST",
+        f"{llm.base_url}/chat/completions",
+        json={"model": "deepseek-chat", "stream": True, "messages": [{"role": "user", "content": "Hello"}]},
+        headers={"Authorization": "Bearer k"},
+    ) as response:
+        lines = (line for line in response.iter_lines() if "content" in line)
+        events = [json.loads(line[6:]) for line, _ in zip(lines, range(8), strict=False)]
+    said = "".join(event["choices"][0]["delta"]["content"] for event in events)
+    assert said.startswith("over and over and")
+
+
+def test_when_a_call_was_closed_early_is_known_by_what_it_was_told(llm: LlmStandIn) -> None:
+    llm.fail("hang", times=2)
+    for name in ("Mara", "Olu"):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(
+                f"{llm.base_url}/chat/completions",
+                json={"model": "deepseek-chat", "messages": [{"role": "user", "content": name}]},
+                headers={"Authorization": "Bearer k"},
+                timeout=0.1,
+            )
+    wait_until(lambda: llm.closed_at("Olu") is not None)
+    mara, olu = llm.closed_at("Mara"), llm.closed_at("Olu")
+    assert mara is not None
+    assert olu is not None
+    assert mara < olu
+    assert llm.closed_at("nobody") is None
+
+
+def test_a_provider_that_is_away_refuses_or_does_not_answer_and_comes_back(llm: LlmStandIn) -> None:
+    with llm.refusing(), pytest.raises(httpx.ConnectError):
+        ask(llm.base_url)
+    with llm.out_of_reach(), pytest.raises(httpx.ConnectTimeout):
+        httpx.get(f"{llm.base_url}/models", timeout=0.2)
+    assert ask(llm.base_url).status_code == 200
+
+
 def test_calls_are_counted_for_each_model_and_key_at_their_peak(llm: LlmStandIn) -> None:
     llm.fail("hang", times=3)
     origin = llm.base_url.removesuffix("/v1")

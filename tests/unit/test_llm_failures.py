@@ -23,6 +23,9 @@ from shared.llm.failures import MAX_RETRY_AFTER_SECONDS, retry_after_seconds, st
         ("", None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
         ("Wed, 21 Oct 2215 07:28:00", MAX_RETRY_AFTER_SECONDS),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 0001 00:00:00 +9999", None),
+        ("9" * 400, None),
     ],
 )
 def test_retry_after_is_whole_seconds_within_an_hour_or_nothing(

@@ -280,6 +280,21 @@ def test_a_fault_that_may_pass_is_503_with_the_providers_own_pause_if_it_gave_on
     assert_all_given_back(world)
 
 
+def test_a_provider_that_is_away_for_longer_than_a_task_may_wait_ends_it_at_once_refunded(
+    world: World,
+) -> None:
+    """Its message would find the task given up as lost long before; D14, D18."""
+    world.change(MAX_WAIT_SECONDS_BATCH="60")
+    accepted, publish = world.start()
+    error = RetryableTaskError("provider_rate_limited", "Too many requests.", retry_after_seconds=61)
+    world.model.acts.append(failing(error))
+    answer = world.deliver(publish)
+    assert (answer.status_code, answer.headers["Upstash-NonRetryable-Error"]) == (489, "true")
+    assert world.events(accepted["taskId"])[-1]["code"] == "provider_rate_limited"
+    assert world.balance() == 8
+    assert_all_given_back(world)
+
+
 def test_a_retried_stream_shows_the_second_attempts_text_alone(world: World) -> None:
     world.with_resume()
     accepted, publish = world.start("create-service", {"jobText": JOB})
