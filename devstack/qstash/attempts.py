@@ -38,7 +38,7 @@ class Attempts:
     async def run(self, message: Message) -> Outcome:
         """Deliver `message` once, when it is its turn."""
         async with self._gate(message).place():
-            while self._faults.hold:  # noqa: ASYNC110  # a switch that any thread flips
+            while self._faults.holds(message.url):  # noqa: ASYNC110  # a switch that any thread flips
                 await asyncio.sleep(HOLD_POLL_SECONDS)
             self._journal.record(message, LogState.ACTIVE, self._clock.now_ms())
             answer = await self._send(message)
@@ -49,7 +49,7 @@ class Attempts:
         return self.gates["" if flow is None else flow.key]
 
     async def _send(self, message: Message) -> Answer:
-        twice = message.delivered_twice or (message.spoilable and self._faults.take("duplicate"))
+        twice = message.delivered_twice or (self._spoils("duplicate", message))
         times = 2 if twice else 1
         self._journal.counts["deliveries"] += times
         if self._faults.duplicate_mode == "concurrent":
@@ -59,10 +59,15 @@ class Attempts:
         return answers[0]
 
     async def _send_once(self, message: Message) -> Answer:
+        if self._spoils("drop_delivery", message):
+            return Answer(NO_ANSWER, error="the delivery was lost")
         answer = await self._courier.deliver(message, self._clock.now_ms() / 1000)
-        if answer.status != NO_ANSWER and message.spoilable and self._faults.take("drop_response"):
+        if answer.status != NO_ANSWER and self._spoils("drop_response", message):
             return Answer(NO_ANSWER, error="the answer was lost")
         return answer
+
+    def _spoils(self, name: str, message: Message) -> bool:
+        return message.spoilable and self._faults.take(name, message.url)
 
     def _settle(self, message: Message, answer: Answer) -> Outcome:
         now_ms = self._clock.now_ms()

@@ -95,7 +95,7 @@ class Broker:
             self.journal.counts["deduplicated"] += 1
             return Receipt(first_id, deduplicated=True)
         self.journal.counts["published"] += 1
-        if message.spoilable and self._faults.take("drop_publish"):
+        if message.spoilable and self._faults.take("drop_publish", message.url):
             self.journal.counts["dropped"] += 1
         else:
             self._start(message)
@@ -170,9 +170,9 @@ class Broker:
     def _call_back(
         self, source: Message, url: str, body: bytes, headers: Mapping[str, str]
     ) -> list[asyncio.Task[None]]:
-        if self._faults.take("drop_callbacks"):
+        if self._faults.take("drop_callbacks", url):
             return []
         self.journal.counts["callbacks"] += 1
         callback = self.draft(url, body, callback_instructions(source, headers))
-        callback.delivered_twice = self._faults.take("double_callbacks")
+        callback.delivered_twice = self._faults.take("double_callbacks", url)
         return [self._start(callback)]

@@ -1,6 +1,7 @@
 """Faults as switches, for tests: attributes in this process, the same names as JSON at `POST /dev/faults`.
 
-A switch is `True` (until it is switched off), `False`, or how many of the next events it spoils.
+A switch is `True` (until it is switched off), `False`, or how many of the next events it spoils. `only`
+narrows all of them but `publish_status` and the holds to one destination.
 """
 
 from __future__ import annotations
@@ -26,20 +27,37 @@ class Faults:
     publish_status_times: Switch = True
     publish_status_accepts: bool = False
     """Whether a publish that is answered by `publish_status` was accepted all the same."""
+    drop_delivery: Switch = False
+    """Lose a delivery on its way: nobody gets it, and it counts as failed."""
     drop_response: Switch = False
     """Lose the answer of a delivery that did arrive: it counts as failed."""
     hold: bool = False
     """Deliver nothing until it is off again."""
+    hold_to: str = ""
+    """Deliver nothing to a destination that contains these words, until there are none again."""
     drop_callbacks: Switch = False
     """Never make the callback or failure callback."""
     double_callbacks: Switch = False
     """Deliver a callback or failure callback twice."""
+    only: str = ""
+    """Spoil only what goes to a destination that contains these words."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
-    def take(self, name: str) -> bool:
-        """Tell whether the switch `name` spoils this event, and count it."""
+    def holds(self, url: str) -> bool:
+        """Tell whether what goes to `url` has to wait."""
+        return self.hold or (self.hold_to != "" and self.hold_to in url)
+
+    def take(self, name: str, url: str = "") -> bool:
+        """Tell whether the switch `name` spoils this event, and count it.
+
+        Args:
+            name: the attribute.
+            url: the destination of the message that it happens to.
+        """
+        if url and self.only not in url:
+            return False
         with self._lock:
             value: Switch = getattr(self, name)
             if value is not True and value > 0:
@@ -81,6 +99,8 @@ class Faults:
 def _valid(name: str, value: object) -> bool:
     if name == "publish_status":
         return value is None or value == "hang" or (type(value) is int and 200 <= value <= 599)
+    if name in {"hold_to", "only"}:
+        return isinstance(value, str)
     if name in _CHOICES:
         return value in _CHOICES[name]
     if name in {"hold", "publish_status_accepts"}:

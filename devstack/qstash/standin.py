@@ -111,6 +111,10 @@ class QStashStandIn:
         """Make the next key the current one, as `POST /v2/keys/rotate` does."""
         return self._on_loop(self._keyring.rotate)
 
+    def restore_signing_keys(self, keys: SigningKeys) -> None:
+        """Sign with the keys of before a rotation again, for tests that share one stand-in."""
+        self._on_loop(lambda: self._keyring.restore(keys))
+
     def state(self) -> Json:
         """Return the counters of `/dev/state`."""
         return self._on_loop(self._dev.snapshot)

@@ -89,6 +89,43 @@ def test_hold_delivers_nothing_until_it_is_released(
     assert stand_in.wait_until_idle()["delivered"] == 1
 
 
+def test_drop_delivery_loses_a_delivery_on_its_way(
+    sdk: QStash, destination: Recorder, stand_in: QStashStandIn
+) -> None:
+    stand_in.faults.drop_delivery = 2
+    sdk.message.publish(url=destination.url, retries=2, retry_delay="0")
+    state = stand_in.wait_until_idle()
+    assert (state["deliveries"], state["retry"], len(destination.deliveries)) == (3, 2, 1)
+    assert destination.deliveries[0].retried == 2
+
+
+def test_a_hold_may_be_for_one_destination_alone(
+    sdk: QStash, destination: Recorder, stand_in: QStashStandIn
+) -> None:
+    stand_in.faults.hold_to = "/late"
+    for name in ("late", "sound"):
+        sdk.message.publish(url=f"{destination.url}/{name}")
+    destination.wait_for(1)
+    assert [delivery.target for delivery in destination.deliveries] == ["/sound"]
+    stand_in.faults.hold_to = ""
+    stand_in.wait_until_idle()
+    assert [delivery.target for delivery in destination.deliveries] == ["/sound", "/late"]
+
+
+@pytest.mark.parametrize("fault", ["drop_publish", "drop_delivery", "drop_response", "duplicate"])
+def test_only_narrows_a_fault_to_one_destination(
+    sdk: QStash, destination: Recorder, stand_in: QStashStandIn, fault: str
+) -> None:
+    stand_in.faults.update({fault: 1, "only": "/meant"})
+    sdk.message.publish(url=f"{destination.url}/other", retries=0)
+    assert stand_in.wait_until_idle()["delivered"] == 1
+    assert stand_in.faults.take(fault) is True
+    stand_in.faults.update({fault: 1})
+    sdk.message.publish(url=f"{destination.url}/meant", retries=0)
+    stand_in.wait_until_idle()
+    assert stand_in.faults.take(fault) is False
+
+
 @pytest.mark.parametrize(("fault", "copies"), [("drop_callbacks", 0), ("double_callbacks", 2)])
 def test_callbacks_can_be_lost_and_doubled(
     sdk: QStash, destination: Recorder, stand_in: QStashStandIn, fault: str, copies: int
@@ -103,11 +140,33 @@ def test_callbacks_can_be_lost_and_doubled(
     assert [d.target for d in destination.deliveries].count("/sound") == 1
 
 
+def test_only_one_kind_of_callback_can_be_lost(
+    sdk: QStash, destination: Recorder, stand_in: QStashStandIn
+) -> None:
+    destination.respond = lambda delivery: Response(500 if delivery.target == "/work" else 200)
+    stand_in.faults.update({"drop_callbacks": True, "only": "/given-up"})
+    sdk.message.publish(
+        url=f"{destination.url}/work",
+        retries=0,
+        callback=f"{destination.url}/attempt",
+        failure_callback=f"{destination.url}/given-up",
+    )
+    stand_in.wait_until_idle()
+    assert [delivery.target for delivery in destination.deliveries] == ["/work", "/attempt"]
+
+
+def test_a_rotation_of_the_keys_can_be_taken_back(stand_in: QStashStandIn) -> None:
+    before = stand_in.signing_keys
+    assert stand_in.rotate_signing_keys().current == before.next
+    stand_in.restore_signing_keys(before)
+    assert stand_in.signing_keys == before
+
+
 def test_a_schedule_that_fires_uses_up_no_fault(
     sdk: QStash, destination: Recorder, stand_in: QStashStandIn
 ) -> None:
     """The sweep runs beside whatever a test does to its own messages."""
-    spoiled = {"drop_publish": 1, "duplicate": 1, "drop_response": 1}
+    spoiled = {"drop_publish": 1, "duplicate": 1, "drop_delivery": 1, "drop_response": 1}
     stand_in.faults.update(spoiled)
     sdk.schedule.create(destination=destination.url, cron="* * * * *", body="b")
     destination.wait_for(1)
@@ -125,7 +184,8 @@ def test_faults_are_set_and_cleared_over_http(http: httpx.Client, stand_in: QSta
 
 
 @pytest.mark.parametrize(
-    "fault", [{"duplicates": True}, {"hold": 1}, {"duplicate_mode": "both"}, {"publish_status": True}]
+    "fault",
+    [{"duplicates": True}, {"hold": 1}, {"duplicate_mode": "both"}, {"publish_status": True}, {"only": 1}],
 )
 def test_an_unknown_fault_or_value_is_refused_and_sets_nothing(
     http: httpx.Client, stand_in: QStashStandIn, fault: dict[str, object]
