@@ -18,6 +18,7 @@ from devstack.llm.gauges import Gauges
 from devstack.llm.pieces import estimate_tokens, split_pieces
 from devstack.llm.replies import Pace, Script, Teller, WatchedReply
 from devstack.llm.requests import BadRequest, ChatRequest, read_request
+from devstack.llm.transcript import Call, Transcript
 from devstack.llm.writing import write_answer, write_thoughts
 
 MODELS = ("deepseek-chat", "deepseek-reasoner", "glm-4.5-flash", "glm-4.1v-thinking-flash")
@@ -33,6 +34,7 @@ class Provider:
     requests: list[ChatRequest] = field(default_factory=list)
     """The latest requests, newest last, for tests that look at what a model was told."""
     ids: count[int] = field(default_factory=count)
+    transcript: Transcript = field(default_factory=Transcript)
 
     def app(self) -> Starlette:
         routes = [
@@ -66,7 +68,10 @@ class Provider:
             self.gauges.calls += 1
             headers = {"retry-after": fault.retry_after} if fault.retry_after else {}
             return _error(fault.status if fault.kind is FaultKind.STATUS else 400, fault.message, headers)
-        teller = Teller(_script(chat, fault), self.pace, fault, f"chatcmpl-{next(self.ids)}")
+        call = Call.of(next(self.ids), api_key, chat)
+        self.transcript.add(call)
+        script = _script(chat, fault, call if self.transcript.on else None)
+        teller = Teller(script, self.pace, fault, call)
         return WatchedReply(teller, chat.stream, self.gauges, api_key, chat.prompt)
 
     async def models(self, _request: Request) -> Response:
@@ -95,7 +100,7 @@ class Provider:
         )
 
 
-def _script(chat: ChatRequest, fault: Fault | None) -> Script:
+def _script(chat: ChatRequest, fault: Fault | None, stamping: Call | None) -> Script:
     kind = fault.kind if fault else None
     if fault is not None and kind in {FaultKind.SAYS, FaultKind.LOOP}:
         return _word_for_word(chat, fault)
@@ -104,7 +109,7 @@ def _script(chat: ChatRequest, fault: Fault | None) -> Script:
         answer = fault.text or answer
     if kind is FaultKind.BAD_JSON:
         answer = f"Certainly! {answer[: len(answer) // 2]}"
-    pieces = split_pieces(answer)
+    pieces = split_pieces(stamping.stamped(answer) if stamping else answer)
     cut = len(pieces) > chat.max_tokens
     return Script(
         model=chat.model,

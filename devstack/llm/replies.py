@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, cycle, islice
@@ -18,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from devstack.llm.faults import Fault, FaultKind
 from devstack.llm.gauges import Gauges
+from devstack.llm.transcript import Call
 
 MIN_TICK_SECONDS = 0.02
 """Pieces closer together than this go out in one write, so that hundreds of streams fit into one process."""
@@ -62,7 +64,7 @@ class Teller:
     script: Script
     pace: Pace
     fault: Fault | None
-    call_id: str
+    call: Call
 
     async def tell(self) -> AsyncIterator[bytes]:
         """Yield the stream; raises ConnectionAbortedError where the connection is to be dropped."""
@@ -87,6 +89,7 @@ class Teller:
         per_tick = max(1, round(MIN_TICK_SECONDS / interval))
         source = iter(deltas)
         while batch := list(islice(source, per_tick)):
+            self.call.note(batch)
             yield b"".join(self._event({name: text}) for name, text in batch)
             await asyncio.sleep(interval * len(batch))
 
@@ -128,7 +131,7 @@ class Teller:
 
     def _line(self, event: dict[str, Any]) -> bytes:
         head = {
-            "id": self.call_id,
+            "id": f"chatcmpl-{self.call.number}",
             "object": "chat.completion.chunk",
             "created": 0,
             "model": self.script.model,
@@ -170,6 +173,7 @@ class WatchedReply(Response):
                 self.gauges.note_closing(self.prompt)
                 reply.cancel()
             outcome, _ = await asyncio.gather(reply, gone, return_exceptions=True)
+        self.teller.call.ended_at = time.monotonic()
         if isinstance(outcome, Exception) and not isinstance(outcome, ConnectionAbortedError):
             raise outcome
 
@@ -183,6 +187,7 @@ class WatchedReply(Response):
         async for piece in self.teller.tell():
             if piece:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+        self.teller.call.finished = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _whole(self, send: Send) -> None:
@@ -194,7 +199,7 @@ class WatchedReply(Response):
         if script.thoughts:
             message["reasoning_content"] = "".join(script.thoughts)
         body = {
-            "id": self.teller.call_id,
+            "id": f"chatcmpl-{self.teller.call.number}",
             "object": "chat.completion",
             "created": 0,
             "model": script.model,

@@ -13,6 +13,7 @@ from devstack.llm.faults import Fault, FaultKind
 from devstack.llm.gauges import Gauges
 from devstack.llm.replies import Pace
 from devstack.llm.requests import ChatRequest
+from devstack.llm.transcript import Transcript
 from devstack.serving import AppServer, quiet_server
 
 FILLERS = 4
@@ -80,6 +81,11 @@ class LlmStandIn(AppServer):
                 yield
         finally:
             self.reopen()
+
+    @property
+    def transcript(self) -> Transcript:
+        """What was said in which call, from when its `on` is set."""
+        return self._provider.transcript
 
     def fail(self, kind: FaultKind | str, **facts: Any) -> None:
         """Make the next call (`times=1`) go wrong; `times=None` goes on until `heal`."""
