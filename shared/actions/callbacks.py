@@ -11,6 +11,7 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from shared.actions.images import Images
@@ -30,6 +31,8 @@ class Callback:
     message: TaskMessage
     message_id: str
     status: int
+    dead_letter: str | None = None
+    """The message's id in the dead-letter queue, in a failure callback."""
 
 
 def parse_callback(body: bytes) -> Callback:
@@ -41,7 +44,12 @@ def parse_callback(body: bytes) -> Callback:
     try:
         data = json.loads(body)
         source = base64.b64decode(data["sourceBody"])
-        return Callback(parse_message(source), str(data["sourceMessageId"]), int(data.get("status", 0)))
+        return Callback(
+            parse_message(source),
+            str(data["sourceMessageId"]),
+            int(data.get("status", 0)),
+            str(data["dlqId"]) if data.get("dlqId") else None,
+        )
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
         raise MessageError(f"not a callback: {type(error).__name__}") from None
 
@@ -66,12 +74,23 @@ class Callbacks:
         return {"status": "published" if published else "nothing_to_do"}
 
     def failure(self, body: bytes) -> dict[str, Any]:
-        """Decide what becomes of a task whose message QStash gave up on: nothing, a new one, or its end."""
+        """Decide what becomes of a task whose message QStash gave up on: nothing, a new one, or its end.
+
+        A message that only waited, or whose task has a newer one, is no dead letter: it is taken out of
+        QStash's queue of those (D12).
+        """
         callback = parse_callback(body)
+        status = self._after_failure(callback)
+        waited = callback.status == HTTPStatus.TOO_MANY_REQUESTS
+        if callback.dead_letter and (waited or status in {"publish", "published"}):
+            self._producer.forget_dead_letter(callback.dead_letter)
+        return {"status": status}
+
+    def _after_failure(self, callback: Callback) -> str:
         record, index = self._tasks.read(callback.message.task_id), callback.message.step
         if record is None or State(record["state"]).ended or int(record["step"]) != index:
             self._images.forget_read(record)
-            return {"status": "ended"}
+            return "ended"
         decision = self._tasks.requeue(
             ref_of(record),
             step=steps_of(record)[index],
@@ -85,7 +104,7 @@ class Callbacks:
             self._tasks.confirm_publish(ref_of(record), index, decision.n)
         if decision.status == "ended":
             self._images.forget_read(self._tasks.read(callback.message.task_id))
-        return {"status": decision.status}
+        return decision.status
 
     def sweep(self) -> dict[str, Any]:
         """End or publish whatever is overdue, and delete the images that nobody will read."""

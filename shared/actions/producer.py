@@ -13,6 +13,8 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import quote
 
 import httpx
 
@@ -76,6 +78,26 @@ class Producer:
             log.warning("publish %s of %s failed: %s", attempt, outgoing.ref.task_id, reason)
         raise PublishFailed
 
+    def forget_dead_letter(self, dead_letter: str) -> None:
+        """Take a message out of QStash's dead-letter queue, which is for what somebody has to look at.
+
+        Raises:
+            PublishFailed: it may still be there; asking again is safe.
+        """
+        url = f"{self._settings.qstash.url}/v2/dlq/{quote(dead_letter, safe='')}"
+        try:
+            answer = self._http().delete(url, headers=self._authorization)
+        except httpx.HTTPError as error:
+            log.warning("dead letter %s could not be deleted: %s", dead_letter, type(error).__name__)
+            raise PublishFailed from None
+        if not answer.is_success and answer.status_code != HTTPStatus.NOT_FOUND:
+            log.warning("dead letter %s could not be deleted: status %s", dead_letter, answer.status_code)
+            raise PublishFailed
+
+    @property
+    def _authorization(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self._settings.qstash.token}"}
+
     def _http(self) -> httpx.Client:
         if self._client is None:
             self._client = httpx.Client(timeout=TIMEOUT)
@@ -107,7 +129,7 @@ class Producer:
         step, actions_url = outgoing.step, self._settings.actions_url
         slots = self._settings.concurrency.slots(step.model, outgoing.tier)
         headers = {
-            "Authorization": f"Bearer {self._settings.qstash.token}",
+            **self._authorization,
             "Content-Type": "application/json",
             "Upstash-Method": "POST",
             "Upstash-Deduplication-Id": f"{outgoing.ref.task_id}.{outgoing.index}.{outgoing.n}",

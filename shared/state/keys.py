@@ -15,6 +15,7 @@
 | `idem:{userId}:{sha256}` | string | which task an Idempotency-Key led to, 24 h |
 | `rate:{sha256}:{kind}` | hash | requests of one kind in this window (`since`, ms) and the one before |
 | `queue:{queueId}` | sorted set | queue places: `{taskId}:{step}` by enqueue time, ms |
+| `promised:{queueId}` | sorted set | users (SHA-256) that a full queue refused, by when they may come, ms |
 | `queue:rates` | hash | per queue: end of the last step (`at`, ms), mean interval between ends (`ms`) |
 | `lock:model:{modelId}:{tier}` | sorted set | model slots: holder by lease expiry, ms |
 """
@@ -81,6 +82,10 @@ def rate(user_id: str, kind: str) -> str:
 
 def queue(lane: Lane) -> str:
     return f"queue:{lane}"
+
+
+def promised(lane: Lane) -> str:
+    return f"promised:{lane}"
 
 
 def slots(model: Model, tier: Tier) -> str:

@@ -56,6 +56,8 @@ class Tasks:
     def admit(self, new: Admission, *, touched: bool = False) -> Admitted:
         """Admit a task, or say why not; nothing is written unless it is accepted.
 
+        Whoever is refused by a full queue is promised a place in it at the time that the answer names.
+
         With status `overdue`, the user has tasks in `overdue` that must be swept before this can be decided:
         sweep them and call again with `touched`.
         """
@@ -64,12 +66,15 @@ class Tasks:
         )
         answer = self._json(
             "admit_task",
-            keys.of_transition(
-                new.ref,
-                result=record_key(new.ref),
-                index=keys.services(new.ref.user_id),
-                idempotency_key=idempotency_key,
-            ),
+            [
+                *keys.of_transition(
+                    new.ref,
+                    result=record_key(new.ref),
+                    index=keys.services(new.ref.user_id),
+                    idempotency_key=idempotency_key,
+                ),
+                *(keys.promised(lane) for lane in Lane),
+            ],
             self._admission_json(new, touched=touched),
         )
         return Admitted(
@@ -142,6 +147,7 @@ class Tasks:
                 "step": index,
                 "refused": refused,
                 "leaseMs": _ms(self._time.lease_seconds),
+                "slots": self._concurrency.slots(step.model, tier),
                 "unpublishedMs": self._unpublished_ms,
                 "ttl": self._ttl,
             },

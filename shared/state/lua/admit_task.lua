@@ -1,8 +1,10 @@
 -- Admit a task: idempotency key, quota, tier, the user's cap, a place in every queue, debit, record, first event.
--- All of it or nothing. Sent twice with one task id, the second changes nothing and answers `replay`.
+-- All of it or nothing, but that who is refused by a full queue is promised a place at the time that they are told.
+-- Sent twice with one task id, the second changes nothing and answers `replay`.
 -- uses: lib_task
 --
--- KEYS  as lib_task says; 10 the service's record (an upload's: the user's résumés), 11 the user's index of services
+-- KEYS  as lib_task says, with promised:{queueId}; 10 the service's record (an upload's: the user's résumés),
+--       11 the user's index of services
 -- ARGV  1 JSON: taskId, serviceId, userId, action, locale, retries, traceparent, input (text), cost (coins),
 --         initialQuota (coins), userMax, steps {paid: […], free: […]} of {templateId, queueId, modelId,
 --         maxWaitMs}, places {queueId: limit}, placeMaxAgeMs, unpublishedMs, openTtlMs, keepMs, notedMs (how long
@@ -13,6 +15,8 @@
 
 local q = cjson.decode(ARGV[1])
 local now = now_ms()
+local KEPT_MS = 5000 -- how long, and for one more end, a place is kept for somebody who does not come
+local USER = string.match(KEYS[5], '[^:]+$') -- the hash of the user's id: a deleted user leaves no name here
 
 local function known_task()
   if q.fingerprint ~= cjson.null then
@@ -76,17 +80,62 @@ local function note_service()
   redis.call('PEXPIRE', KEYS[11], int(q.keepMs + q.placeMaxAgeMs)) -- this task may write the record once more
 end
 
+local function promised_key(queue_id)
+  for i = 13, #KEYS do
+    if KEYS[i] == 'promised:' .. queue_id then return KEYS[i] end
+  end
+  error('no such queue')
+end
+
+local function interval_ms(id)
+  return tonumber(redis.call('HGET', KEYS[8], id .. ':ms') or nil)
+end
+
+-- Places kept for who was told to come back by now: newcomers do not get them, nor who was told to come later. An empty
+-- queue has no line before it.
+local function kept_places(id, used)
+  if used == 0 then return 0 end
+  local key = promised_key(id)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - KEPT_MS - (interval_ms(id) or 0)))
+  local mine = tonumber(redis.call('ZSCORE', key, USER) or now)
+  return redis.call('ZCOUNT', key, '-inf', '(' .. int(math.min(mine, now)))
+end
+
+-- The seconds after which a refused user is to come back: as many ends from now as there are too many in the queue and
+-- others told to come before, so that they do not all come at once. Asked again before, it answers the time that is left;
+-- whoever came in time for nothing goes before all the others.
+local function promise(id, excess)
+  local ms = interval_ms(id)
+  if not ms then return retry_after(id, excess) end
+  local key = promised_key(id)
+  local mine = tonumber(redis.call('ZSCORE', key, USER) or nil)
+  local at, place = mine, mine
+  if not mine then
+    local last = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2] or 0
+    at = math.max(now + math.ceil(excess * ms), tonumber(last) + math.ceil(ms))
+    place = at
+  elseif mine <= now then
+    local following = redis.call('ZRANGEBYSCORE', key, '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+    at = now + math.ceil(excess * ms)
+    place = math.min(at, following and tonumber(following) - 1 or at)
+  end
+  if place ~= mine then
+    redis.call('ZADD', key, int(place), USER)
+    redis.call('PEXPIRE', key, int(math.max(place - now + KEPT_MS + ms, redis.call('PTTL', key))))
+  end
+  return math.min(300, math.max(1, math.ceil((at - now) / 1000)))
+end
+
 local function full_queue(steps)
   local wanted = {}
   for _, step in ipairs(steps) do wanted[step.queueId] = (wanted[step.queueId] or 0) + 1 end
   for _, step in ipairs(steps) do
     local id, key = step.queueId, queue_key(step.queueId)
-    local excess = redis.call('ZCARD', key) + wanted[id] - q.places[id]
+    local used = redis.call('ZCARD', key)
+    local excess = used + kept_places(id, used) + wanted[id] - q.places[id]
     if excess > 0 then
       excess = excess - redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - q.placeMaxAgeMs))
-      if excess > 0 then
-        return {status = 'queue_full', queueId = id, retryAfter = retry_after(id, excess)}
-      end
+      if excess > 0 then return {status = 'queue_full', queueId = id, retryAfter = promise(id, excess)} end
     end
   end
 end
@@ -95,6 +144,7 @@ local function take_places(steps)
   for i, step in ipairs(steps) do
     local key = queue_key(step.queueId)
     redis.call('ZADD', key, int(now), q.taskId .. ':' .. int(i - 1))
+    redis.call('ZREM', promised_key(step.queueId), USER)
     if redis.call('ZCARD', key) == 1 then redis.call('HSET', KEYS[8], step.queueId .. ':at', int(now)) end
   end
 end

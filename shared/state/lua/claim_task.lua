@@ -51,7 +51,7 @@ if waited > at.maxWaitMs then
 end
 
 if redis.call('ZCOUNT', KEYS[7], '(' .. int(now), '+inf') >= q.slots then
-  local after = math.min(30, retry_after(q.queueId, 1))
+  local after = math.min(30, retry_after(q.queueId, turns_before(q.taskId, step, q.queueId, q.slots)))
   add_event(next_id(now), {type = 'backpressure', taskId = q.taskId, attempt = tonumber(record.attempt), at = now,
     reason = 'no_slot', retryAfter = after}, q.ttl.maxlen)
   return cjson.encode({status = 'no_slot', retryAfter = after})

@@ -4,6 +4,7 @@
 --   1 task:{id}   2 cs:events:{…}   3 tasks:open   4 user:{id}:active   5 quota:{…}   6 ledger:{…}
 --   7 lock:model:{model}:{tier}     8 queue:rates  9 idem:{…}          10 where the result is stored
 --   11 the user's services         12 user:{id}:keys               13… queue:{queueId}, all lanes
+--   and for admit_task alone, after these: promised:{queueId}, all lanes
 -- All times are ms of Redis's own clock: no worker's clock decides anything.
 
 local ENDED = {done = true, failed = true, cancelled = true}
@@ -72,6 +73,12 @@ local function retry_after(queue_id, count)
   return math.min(300, math.max(1, eta_seconds(queue_id, count) or 5))
 end
 
+-- How many steps of its queue must end before a waiting step's turn: those before it, less what runs at once.
+local function turns_before(task_id, step, queue_id, slots)
+  local rank = redis.call('ZRANK', queue_key(queue_id), task_id .. ':' .. int(step)) or 0
+  return math.max(1, rank + 1 - slots)
+end
+
 local function give_back_place(task_id, step, queue_id)
   redis.call('ZREM', queue_key(queue_id), task_id .. ':' .. int(step))
 end
@@ -96,7 +103,8 @@ local END_FIELDS = {'taskId', 'action', 'cost', 'refunded', 'steps', 'step', 'at
 
 -- The one end of a task: refund, places, index, state, terminal event, all or nothing. The caller has checked that
 -- the task is open. `event` is a table (`refunded` and `at` are filled in) or the ready JSON of a `done`.
--- `fields` are what else the record keeps. A slot is not touched: only its holder gives it back.
+-- `fields` are what else the record keeps. A slot is not touched: only its holder gives it back; what is removed are
+-- leases that have lapsed and count no more, so that nothing stays of a worker that was killed.
 local function end_task(record, state, now, event, fields, ttl)
   local refunded = state ~= 'done' and refund(record, now)
   local steps = cjson.decode(record.steps)
@@ -106,6 +114,7 @@ local function end_task(record, state, now, event, fields, ttl)
   note_end(steps[tonumber(record.step) + 1].queueId, now)
   redis.call('ZREM', KEYS[3], record.taskId)
   redis.call('SREM', KEYS[4], record.taskId)
+  redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now))
   redis.call('HSET', KEYS[1], 'state', state, 'finishedAt', int(now), 'refunded', refunded and '1' or '0',
     'holder', '', unpack(fields))
   if type(event) == 'table' then

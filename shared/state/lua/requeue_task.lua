@@ -3,7 +3,7 @@
 -- uses: lib_task
 --
 -- KEYS  as lib_task says
--- ARGV  1 JSON: messageId, step, refused (the lane answered 489), leaseMs, unpublishedMs,
+-- ARGV  1 JSON: messageId, step, refused (the lane answered 489), leaseMs, slots (limit), unpublishedMs,
 --         ttl {maxlen, streamMs, taskMs}
 -- returns JSON: {status: ended | publish | published | failed, n, delaySeconds, code}
 
@@ -19,6 +19,10 @@ local lease = 0
 if record.state == 'running' then lease = tonumber(redis.call('ZSCORE', KEYS[7], record.holder) or 0) end
 local alive = lease > now
 local delay = math.min(60, 2 ^ tonumber(record.requeues)) -- seconds: 1, 2, 4 … 60
+-- Who is first comes back first: once it is known how fast the queue drains, a task waits for those before it only.
+local queue_id = step_of(record).queueId
+local turn = eta_seconds(queue_id, turns_before(record.taskId, q.step, queue_id, q.slots))
+if turn then delay = math.min(delay, math.max(1, turn)) end
 if alive then delay = math.max(delay, math.ceil(q.leaseMs / 1000)) end
 
 if record[mark] then

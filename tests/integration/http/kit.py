@@ -191,10 +191,17 @@ class World:
         )
 
     def report(
-        self, name: str, publish: Published, *, status: int = 200, message_id: str = "msg_1"
+        self,
+        name: str,
+        publish: Published,
+        *,
+        status: int = 200,
+        message_id: str = "msg_1",
+        dead_letter: str | None = None,
     ) -> httpx.Response:
         """Report a delivery's answer to a callback, as QStash does."""
-        return self.call_back(name, callback_body(publish, status=status, message_id=message_id))
+        body = callback_body(publish, status=status, message_id=message_id, dead_letter=dead_letter)
+        return self.call_back(name, body)
 
     # -- ready-made ----------------------------------------------------------------------------------------------------
 
@@ -310,9 +317,12 @@ def changed(publish: Published, **fields: Any) -> Published:
     return replace(publish, body=json.dumps({**publish.message, **fields}).encode())
 
 
-def callback_body(publish: Published, *, status: int = 200, message_id: str = "msg_1") -> bytes:
+def callback_body(
+    publish: Published, *, status: int = 200, message_id: str = "msg_1", dead_letter: str | None = None
+) -> bytes:
     return json.dumps(
-        {
+        ({"dlqId": dead_letter} if dead_letter else {})
+        | {
             "status": status,
             "header": {},
             "body": base64.b64encode(b"{}").decode(),

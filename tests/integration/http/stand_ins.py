@@ -124,6 +124,8 @@ class RecordingQStash:
 
     def __init__(self) -> None:
         self.published: list[Published] = []
+        self.dead_letters: list[str] = []
+        self.delete_status: int | None = None
         self.requests = 0
         self.faults: deque[Fault] = deque()
         self.open_gate = threading.Event()
@@ -159,10 +161,22 @@ class RecordingQStash:
                 self.end_headers()
                 self.wfile.write(b"{}")
 
+            def do_DELETE(self) -> None:
+                self.send_response(qstash.delete_status or qstash.bury(self.path.removeprefix("/v2/dlq/")))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
                 pass
 
         return run_server(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+
+    def bury(self, dead_letter: str) -> int:
+        """Forget a dead letter; returns the status to answer with."""
+        if dead_letter not in self.dead_letters:
+            return 404
+        self.dead_letters.remove(dead_letter)
+        return 200
 
 
 def post_raw(base_url: str, target: str, body: bytes, **headers: str) -> tuple[int, str]:

@@ -135,6 +135,46 @@ def test_a_next_step_that_could_not_be_published_is_published_at_the_next_call(w
     assert world.record(task_id)["state"] == "done"
 
 
+# -- dead letters ------------------------------------------------------------------------------------------------------
+
+
+def test_d12_a_message_that_only_waited_is_no_dead_letter(world: World) -> None:
+    """D12: its task has a new message; whoever looks into the dead-letter queue finds only what failed."""
+    _, publish = world.start()
+    world.qstash.dead_letters = ["dlq-1", "dlq-of-somebody-else"]
+    assert world.report("failure", publish, status=429, dead_letter="dlq-1").json()["status"] == "publish"
+    assert world.qstash.dead_letters == ["dlq-of-somebody-else"]
+    assert world.report("failure", publish, status=429, dead_letter="dlq-1").json()["status"] == "published"
+
+
+def test_d12_a_message_that_waited_until_its_task_ended_is_no_dead_letter(world: World) -> None:
+    accepted, publish = world.start()
+    world.qstash.dead_letters = ["dlq-1"]
+    world.cancel(accepted["taskId"])
+    assert world.report("failure", publish, status=429, dead_letter="dlq-1").json()["status"] == "ended"
+    assert world.qstash.dead_letters == []
+
+
+def test_a_message_that_its_lane_refused_stays_a_dead_letter(world: World) -> None:
+    """Somebody has to look at it."""
+    _, publish = world.start()
+    world.qstash.dead_letters = ["dlq-1"]
+    assert world.report("failure", publish, status=489, dead_letter="dlq-1").json()["status"] == "failed"
+    assert world.qstash.dead_letters == ["dlq-1"]
+
+
+def test_a_dead_letter_that_could_not_be_deleted_is_asked_for_again(world: World) -> None:
+    """QStash calls the callback again; the message that it has published is not published twice."""
+    _, publish = world.start()
+    world.qstash.dead_letters, world.qstash.delete_status = ["dlq-1"], 500
+    refused = world.report("failure", publish, status=429, dead_letter="dlq-1")
+    assert refused.status_code == 503
+    world.qstash.delete_status = None
+    assert world.report("failure", publish, status=429, dead_letter="dlq-1").json()["status"] == "published"
+    assert world.qstash.dead_letters == []
+    assert len(world.qstash.published) == 2
+
+
 # -- a message that QStash gave up on ----------------------------------------------------------------------------------
 
 
