@@ -29,6 +29,8 @@ class Tally:
     """From a cancel's answer to the end of the provider's call."""
     faults: int = 0
     """How many faults really happened, where that is not the number of runs."""
+    notes: list[str] = field(default_factory=list)
+    """What else was measured, for the table: such as "97 % of those refused got in at their next try"."""
 
     def ran(self, problems: Iterable[Problem], runs: int = 1) -> None:
         """Count a run and what was wrong with it."""
