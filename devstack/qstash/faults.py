@@ -1,7 +1,7 @@
 """Faults as switches, for tests: attributes in this process, the same names as JSON at `POST /dev/faults`.
 
 A switch is `True` (until it is switched off), `False`, or how many of the next events it spoils. `only`
-narrows all of them but `publish_status` and the holds to one destination.
+narrows one to a destination.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Faults:
     """Never make the callback or failure callback."""
     double_callbacks: Switch = False
     """Deliver a callback or failure callback twice."""
-    only: str = ""
-    """Spoil only what goes to a destination that contains these words."""
+    only: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """For a switch's name, words: it spoils only what goes to a destination that contains them."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -56,7 +56,7 @@ class Faults:
             name: the attribute.
             url: the destination of the message that it happens to.
         """
-        if url and self.only not in url:
+        if self.only.get(name, "") not in url:
             return False
         with self._lock:
             value: Switch = getattr(self, name)
@@ -76,8 +76,8 @@ class Faults:
 
     def clear(self) -> None:
         """Switch all of them off."""
-        for field in dataclasses.fields(self):
-            setattr(self, field.name, field.default)
+        for name, value in dataclasses.asdict(Faults()).items():
+            setattr(self, name, value)
 
     def update(self, values: Mapping[str, Any]) -> None:
         """Set several at once.
@@ -99,8 +99,12 @@ class Faults:
 def _valid(name: str, value: object) -> bool:
     if name == "publish_status":
         return value is None or value == "hang" or (type(value) is int and 200 <= value <= 599)
-    if name in {"hold_to", "only"}:
+    if name == "hold_to":
         return isinstance(value, str)
+    if name == "only":
+        return isinstance(value, dict) and all(
+            isinstance(word, str) for item in value.items() for word in item
+        )
     if name in _CHOICES:
         return value in _CHOICES[name]
     if name in {"hold", "publish_status_accepts"}:

@@ -116,14 +116,14 @@ def test_a_hold_may_be_for_one_destination_alone(
 def test_only_narrows_a_fault_to_one_destination(
     sdk: QStash, destination: Recorder, stand_in: QStashStandIn, fault: str
 ) -> None:
-    stand_in.faults.update({fault: 1, "only": "/meant"})
+    stand_in.faults.update({fault: 1, "only": {fault: "/meant"}})
     sdk.message.publish(url=f"{destination.url}/other", retries=0)
     assert stand_in.wait_until_idle()["delivered"] == 1
-    assert stand_in.faults.take(fault) is True
+    assert stand_in.faults.take(fault, "/meant") is True
     stand_in.faults.update({fault: 1})
     sdk.message.publish(url=f"{destination.url}/meant", retries=0)
     stand_in.wait_until_idle()
-    assert stand_in.faults.take(fault) is False
+    assert stand_in.faults.take(fault, "/meant") is False
 
 
 @pytest.mark.parametrize(("fault", "copies"), [("drop_callbacks", 0), ("double_callbacks", 2)])
@@ -144,7 +144,7 @@ def test_only_one_kind_of_callback_can_be_lost(
     sdk: QStash, destination: Recorder, stand_in: QStashStandIn
 ) -> None:
     destination.respond = lambda delivery: Response(500 if delivery.target == "/work" else 200)
-    stand_in.faults.update({"drop_callbacks": True, "only": "/given-up"})
+    stand_in.faults.update({"drop_callbacks": True, "only": {"drop_callbacks": "/given-up"}})
     sdk.message.publish(
         url=f"{destination.url}/work",
         retries=0,
@@ -185,7 +185,13 @@ def test_faults_are_set_and_cleared_over_http(http: httpx.Client, stand_in: QSta
 
 @pytest.mark.parametrize(
     "fault",
-    [{"duplicates": True}, {"hold": 1}, {"duplicate_mode": "both"}, {"publish_status": True}, {"only": 1}],
+    [
+        {"duplicates": True},
+        {"hold": 1},
+        {"duplicate_mode": "both"},
+        {"publish_status": True},
+        {"only": "/work"},
+    ],
 )
 def test_an_unknown_fault_or_value_is_refused_and_sets_nothing(
     http: httpx.Client, stand_in: QStashStandIn, fault: dict[str, object]
