@@ -30,7 +30,7 @@ class Fault:
     times: int | None = 1
     """How many commands from the n-th on; None for all."""
     about: str = ""
-    """Words that a command must carry, such as a task's id."""
+    """Words that a command must all carry, such as a task's id."""
     seconds: float = 0.0
     error: str = ""
     seen: int = field(default=0, init=False)
@@ -43,7 +43,9 @@ class Fault:
 
     def meets(self, command: Command) -> bool:
         """Count a command, and tell whether the fault happens to it."""
-        if not command.is_called(self.on) or self.about.encode() not in command.frame:
+        if not command.is_called(self.on) or not all(
+            word in command.frame for word in self.about.encode().split()
+        ):
             return False
         before = self.hits
         self.seen += 1

@@ -20,7 +20,7 @@ from devstack.proxy.tcp import TcpProxy
 class RedisProxy(TcpProxy):
     """A proxy in front of the Redis at `port` of 127.0.0.1, on a port of its own, in a thread of its own.
 
-    `about` narrows a fault to commands that carry these words, such as a task's id.
+    `about` narrows a fault to commands that carry all of these words, such as a task's id.
     """
 
     def __init__(self, port: int) -> None:
