@@ -385,3 +385,26 @@ def _end(bench: Bench, job: Job, end: str) -> None:
         bench.cancel(job)
     else:
         getattr(bench, end)(bench.run(job))
+
+
+def test_d20_a_delivery_that_waits_proves_that_its_message_is_out(store: Store) -> None:
+    """D20: the publish could not be confirmed; the task waits for its turn, and is not taken for lost."""
+    bench = Bench(store, {"DEEPSEEK_MAX_WORKERS": "1"})
+    bench.run(bench.admit("u1"))
+    waiting = bench.admit("u2")
+    soon = bench.deadline_ms(waiting)
+    assert bench.claim(waiting).status == "no_slot"
+    assert bench.record(waiting)["published"] == "1"
+    assert bench.deadline_ms(waiting) - soon > 400_000
+    assert bench.publish(waiting) == 0
+
+
+def test_a_delivery_of_an_older_message_proves_nothing_of_a_newer_one(store: Store) -> None:
+    """D12: the callback that was to publish it died before it did: the next touch has to."""
+    bench = Bench(store, {"DEEPSEEK_MAX_WORKERS": "1"})
+    bench.run(bench.admit("u1"))
+    waiting = bench.admit("u2")
+    bench.publish(waiting)
+    assert bench.requeue(waiting).status == "publish"
+    assert bench.claim(waiting).status == "no_slot"
+    assert bench.record(waiting)["published"] == "0"

@@ -51,6 +51,10 @@ if waited > at.maxWaitMs then
 end
 
 if redis.call('ZCOUNT', KEYS[7], '(' .. int(now), '+inf') >= q.slots then
+  if record.published == '0' and record.n == '1' then -- its producer could not say so, but here is the message
+    redis.call('HSET', KEYS[1], 'published', '1')
+    set_deadline(q.taskId, tonumber(record.waitingSince) + at.maxWaitMs - tonumber(record.waitedMs) + q.graceMs)
+  end
   local after = math.min(30, retry_after(q.queueId, turns_before(q.taskId, step, q.queueId, q.slots)))
   add_event(next_id(now), {type = 'backpressure', taskId = q.taskId, attempt = tonumber(record.attempt), at = now,
     reason = 'no_slot', retryAfter = after}, q.ttl.maxlen)
