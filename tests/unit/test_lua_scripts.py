@@ -19,13 +19,22 @@ from shared.state.erasure import erase_user
 from shared.state.keys import TaskRef
 from shared.state.lifecycle import Admission, Attempt, Finished, Step
 from shared.state.quota import grant
+from shared.state.reconciliation import reconcile
 from shared.state.scripts import LUA_FOLDER, Script, load_script
 from shared.state.tasks import Tasks
 
 PAGE = Path(__file__).parents[2] / "docs" / "internals" / "transitions.md"
 SCRIPTS = sorted(path.stem for path in LUA_FOLDER.glob("*.lua") if not path.stem.startswith("lib_"))
 KEY_COUNT = 12 + len(Lane)
-OTHER_KEYS = {"admit_task": KEY_COUNT + len(Lane), "count_request": 1, "forget_user": 7, "grant_quota": 2}
+OTHER_KEYS = {
+    "admit_task": KEY_COUNT + len(Lane),
+    "check_account": 2,
+    "check_member": 2,
+    "check_slots": 1,
+    "count_request": 1,
+    "forget_user": 7,
+    "grant_quota": 2,
+}
 """How many keys a script takes that does not take just what every transition of a task does."""
 REF = TaskRef("t", "s", "u")
 STEP = Step(Template.JOB_MATCH, Lane.PAID_STREAM, Model.DEEPSEEK_REASONER, 1000)
@@ -53,6 +62,10 @@ ANSWERS: dict[str, Any] = {
     "count_request": [1, 0, 1, 60_000],
     "grant_quota": '{"status":"granted","coins":5,"balance":13}',
     "forget_user": '{"status":"busy"}',
+    "check_account": "[]",
+    "check_member": '{"status":"right"}',
+    "check_slots": '{"live":0,"lapsed":0,"tooLong":[]}',
+    "check_task": "[]",
 }
 
 
@@ -76,16 +89,24 @@ class RecordingStore:
         return None
 
 
+class ScannedStore(RecordingStore):
+    """A store with one task, its place and its account, for whoever looks for names."""
+
+    def command(self, *args: str | float | bytes) -> Any:
+        return ["0", ["task:t", "quota:a"] if args[0] == "SCAN" else ["t:0", "1"]]
+
+    def pipeline(self, commands: Sequence[Sequence[str | float | bytes]]) -> list[Any]:
+        return [["u", "s", "paid", "0", "[]"] for _ in commands]
+
+
 @pytest.fixture(scope="module")
 def sent() -> dict[str, tuple[Sequence[str], Sequence[Any]]]:
     """What each wrapper sends."""
     store = RecordingStore()
-    tasks = Tasks(
-        store,
-        concurrency=get_concurrency_config({}),
-        time=TimeSettings(30, 300, 480, 600, 3, 5, 604800, 31_536_000),
-        stream=StreamSettings(100, 64, 86400, 10000, 15, 840),
-    )
+    limits = get_concurrency_config({})
+    time = TimeSettings(30, 300, 480, 600, 3, 5, 604800, 31_536_000)
+    stream = StreamSettings(100, 64, 86400, 10000, 15, 840)
+    tasks = Tasks(store, concurrency=limits, time=time, stream=stream)
     tasks.admit(Admission(REF, CREATE_SERVICE_TEXT, "en", {}, 8))
     tasks.begin_publish(REF, 0)
     tasks.confirm_publish(REF, 0, 1)
@@ -102,6 +123,7 @@ def sent() -> dict[str, tuple[Sequence[str], Sequence[Any]]]:
     erase_user(store, "u")
     grant(store, "u", 5, "r", initial=8)
     RequestRates(store, RateLimits(reads="3/minute", writes="3/minute")).count("u", writes=False)
+    reconcile(ScannedStore(store.sent), concurrency=limits, time=time, stream=stream)
     return store.sent
 
 
