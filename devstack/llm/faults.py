@@ -20,6 +20,8 @@ class FaultKind(StrEnum):
     """Drops the connection after `after_pieces`."""
     UNFINISHED = "unfinished"
     """Ends the stream properly after `after_pieces`, without a finish reason."""
+    THINKING = "thinking"
+    """Thinks for ever and never comes to the answer."""
     EMPTY = "empty"
     """Finishes without a word."""
     BAD_JSON = "bad_json"

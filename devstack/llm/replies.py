@@ -71,7 +71,8 @@ class Teller:
         script, kind = self.script, self.fault.kind if self.fault else None
         await asyncio.sleep(self.pace.first_token_ms / 1000)
         yield self._event({"role": "assistant", "content": ""})
-        async for batch in self._paced([("reasoning_content", t) for t in script.thoughts]):
+        thoughts = cycle(script.thoughts or ["Hm. "]) if kind is FaultKind.THINKING else script.thoughts
+        async for batch in self._paced(("reasoning_content", thought) for thought in thoughts):
             yield batch
         repeated = script.pieces if kind is FaultKind.ENDLESS else script.repeated
         pieces = chain(script.pieces, cycle(repeated))

@@ -47,7 +47,7 @@ class Call:
         self.pieces += [text for name, text in deltas if name == "content"]
 
     def stamped(self, answer: str) -> str:
-        """Return a streamed answer with the call's number on each line but the first, which is the score's."""
+        """Return a streamed answer with the call's number on each line but the first, the score."""
         if self.task not in _STREAMED_TASKS:
             return answer
         first, *lines = answer.split("\n")

@@ -132,6 +132,20 @@ def test_an_endless_text_is_the_one_that_was_asked_for(llm: LlmStandIn) -> None:
     assert said.startswith("over and over and")
 
 
+def test_a_model_that_only_thinks_never_comes_to_its_answer(llm: LlmStandIn) -> None:
+    llm.fail("thinking")
+    with httpx.stream(
+        "POST",
+        f"{llm.base_url}/chat/completions",
+        json={"model": "deepseek-chat", "stream": True, "messages": [{"role": "user", "content": "Hello"}]},
+        headers={"Authorization": "Bearer k"},
+    ) as response:
+        lines = [line for line, _ in zip(response.iter_lines(), range(200), strict=False) if line]
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in lines]
+    assert all("reasoning_content" in delta for delta in deltas[1:])
+    assert len(deltas) > 90
+
+
 def test_when_a_call_was_closed_early_is_known_by_what_it_was_told(llm: LlmStandIn) -> None:
     llm.fail("hang", times=2)
     for name in ("Mara", "Olu"):

@@ -1,0 +1,92 @@
+"""The users that trials act as, each known to the model's stand-in by words of its own.
+
+A fault that is `about` those words spoils this user's calls alone, so that many trials can run side by side.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from devstack.frontend import JOB, RESUME, Frontend, Reader
+from devstack.reliability.tally import Problem, Tally
+from devstack.reliability.verdict import examine
+from devstack.stack import Stack
+
+STREAMED_MODEL, STRUCTURED_MODEL = "deepseek-reasoner", "deepseek-chat"
+"""Who writes a paid match, and who summarises a paid user's résumé."""
+NAME = "Mei Lin"
+"""Whose résumé it is: what a summary of it must say."""
+SIDE_BY_SIDE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A task under way, and the browser that reads it."""
+
+    owner: Subject
+    accepted: dict[str, Any]
+    reader: Reader
+    streams: bool
+
+    @property
+    def attempts(self) -> list[int]:
+        return [event["attempt"] for event in self.reader.all if event["type"] == "start"]
+
+    @property
+    def retrying(self) -> list[dict[str, Any]]:
+        return [event for event in self.reader.all if event["type"] == "retrying"]
+
+    def examine(self, said: str | None = None, ends: str = "done", **expected: Any) -> list[Problem]:
+        """Wait for the end and return what is wrong with it: `verdict.examine`, and a summary's content."""
+        self.reader.wait()
+        problems = examine(self.owner, self.accepted, said=said, ends=ends, readers=[self.reader], **expected)
+        if ends == "done" and not self.streams:
+            result = self.owner.status(self.accepted).get("result") or {}
+            if (result.get("header") or {}).get("name") != NAME:
+                problems.append(Problem("lost", f"{self.owner.user}: the summary is {result}"))
+        return problems
+
+
+class Subject(Frontend):
+    """A new user whose material holds words that nobody else's does."""
+
+    def __init__(self, stack: Stack, name: str) -> None:
+        super().__init__(stack, f"{name}-{uuid.uuid4().hex[:12]}")
+
+    @property
+    def text(self) -> str:
+        """A match of this user's: long enough for one, and unlike anybody else's."""
+        said = f"The match of {self.user} is a good one, as every line of the material shows. "
+        return f"score: 72\n\n## Overall\n\n{said * 4}"
+
+    def fails(self, kind: str, *, streams: bool, times: int | None = 1, **facts: Any) -> None:
+        """Let the model fail this user's next calls."""
+        model = STREAMED_MODEL if streams else STRUCTURED_MODEL
+        self.stack.llm.fail(kind, model=model, about=self.user, times=times, **facts)
+
+    def start(self, *, streams: bool) -> Started:
+        """Start a match, whose model says `text` unless it fails first, or upload a résumé."""
+        if streams:
+            self.fails("says", streams=True, times=None, text=self.text)
+            accepted = self.act("create-service", {"jobText": f"{JOB}\nFor {self.user}.", "locale": "en"})
+        else:
+            accepted = self.act("upload-resume", {"text": f"{RESUME}\nFor {self.user}.", "locale": "en"})
+        return Started(self, accepted, Reader(accepted["streamUrl"]), streams)
+
+
+def all_at_once(tally: Tally, runs: Iterable[Callable[[], list[Problem]]]) -> None:
+    """Run all side by side and count each; one that raises has lost something."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for problems in pool.map(_guarded, runs):
+            tally.ran(problems)
+
+
+def _guarded(run: Callable[[], list[Problem]]) -> list[Problem]:
+    try:
+        return run()
+    except AssertionError as error:
+        return [Problem("lost", str(error))]
