@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test build lock clean
+.PHONY: help setup demo up test soak build lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ up: setup  ## keep the dev stack and its page running until Ctrl-C (LLM=local: w
 
 test: setup  ## the whole gate: format, lint, types, layers, tests
 	@scripts/check $(ARGS)
+
+soak: setup  ## minutes of mixed traffic and faults, then every promise checked (ARGS="--minutes 1 --seed 7")
+	@$(PYTHON) -m devstack.soak $(ARGS)
 
 build: setup  ## stage the seven bundles under build/ and print their digests
 	@$(PYTHON) scripts/deploy.py build $(ARGS)

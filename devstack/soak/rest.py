@@ -1,0 +1,64 @@
+"""The cool-down: faults are off, and sweeps come as from the schedule, until nothing is open, or too late."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import httpx
+
+from devstack.soak.book import Book
+from devstack.soak.watch import Seen
+from devstack.stack import Stack
+
+SWEEP_EVERY_SECONDS = 2.0
+POLL_SECONDS = 0.1
+READERS_SECONDS = 15.0
+"""Late readers come up to this long after their task was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unrest:
+    """What is still under way; all of it 0 at rest."""
+
+    open_tasks: int
+    messages: int
+    calls: int
+    readers: int
+
+    def __bool__(self) -> bool:
+        return bool(self.open_tasks or self.messages or self.calls or self.readers)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.open_tasks} tasks, {self.messages} messages, {self.calls} calls, {self.readers} readers"
+        )
+
+
+def look(stack: Stack, book: Book, seen: Seen) -> Unrest:
+    """Return what is under way now."""
+    return Unrest(
+        open_tasks=seen.open_tasks,
+        messages=stack.qstash.state()["open"],
+        calls=sum(stack.llm.state["running"].values()),
+        readers=sum(reader.end is None for reader in book.readers()),
+    )
+
+
+def come_to_rest(stack: Stack, book: Book, seen: Seen, *, deadline_seconds: float) -> Unrest:
+    """Sweep until nothing is under way; returns what still is at the deadline."""
+    deadline, swept_at = time.monotonic() + deadline_seconds, 0.0
+    while (unrest := look(stack, book, seen)) and time.monotonic() < deadline:
+        if time.monotonic() - swept_at > SWEEP_EVERY_SECONDS:
+            sweep(stack)
+            swept_at = time.monotonic()
+        time.sleep(POLL_SECONDS)
+    return unrest
+
+
+def sweep(stack: Stack) -> None:
+    """Have QStash call the sweep once, now."""
+    httpx.post(
+        f"{stack.qstash.url}/v2/publish/{stack.url('actions')}/callbacks/sweep",
+        headers={"Authorization": f"Bearer {stack.qstash.token}", "Upstash-Retries": "0"},
+    ).raise_for_status()
