@@ -54,9 +54,7 @@ def _wires(left: Leftovers, quiet: Mapping[str, int]) -> Iterator[Problem]:
     for name, count in left.connections.items():
         allowed = quiet.get(name, 0)
         if name == "Redis":
-            allowed += SHARED_READERS = 1
-"""The bridge's one connection that waits for events stays for a while when its last reader has gone."""
-REDIS_CONNECTIONS_PER_FUNCTION * (len(left.connections) - 1)
+            allowed += REDIS_CONNECTIONS_PER_FUNCTION * (len(left.connections) - 1)
         if count > allowed:
             yield Problem(f"{name} has {count} connections, at most {allowed} are due")
 
