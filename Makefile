@@ -2,10 +2,10 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test soak build lock clean
+.PHONY: help setup demo up test reliability soak build lock clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:
 	@scripts/setup
@@ -21,6 +21,9 @@ test: setup  ## the whole gate: format, lint, types, layers, tests
 
 soak: setup  ## minutes of mixed traffic and faults, then every promise checked (ARGS="--minutes 1 --seed 7")
 	@$(PYTHON) -m devstack.soak $(ARGS)
+
+reliability: setup  ## break everything at chosen moments, write docs/reliability.md (ARGS=--list: what there is)
+	@$(PYTHON) -m devstack.reliability $(ARGS)
 
 build: setup  ## stage the seven bundles under build/ and print their digests
 	@$(PYTHON) scripts/deploy.py build $(ARGS)

