@@ -27,7 +27,7 @@ _STYLE = """<style>
   text { font: 12px system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif; fill: var(--soft); }
   .ground { fill: var(--ground); stroke: var(--line); }
   .title { font-size: 15px; font-weight: 600; fill: var(--ink); }
-  .row { fill: var(--ink); }
+  .row { fill: var(--ink); paint-order: stroke; stroke: var(--ground); stroke-width: 4px; }
   .line { stroke: var(--line); }
   .mark { stroke: var(--bad); stroke-dasharray: 4 3; }
   .marked { fill: var(--bad); }
@@ -111,11 +111,11 @@ def _panel(panel: _Panel, top: int) -> Iterator[str]:
     for tick in _ticks(panel.end):
         yield _vertical(_x(tick, panel.end), top + _HEAD - 8, bottom, "line")
         yield _text(_x(tick, panel.end), bottom + 16, f"{tick:g}", anchor=_anchor(tick, panel.end))
-    for number, strip in enumerate(panel.strips):
-        yield from _strip(strip, panel.end, top + _HEAD + number * _STRIP)
     mark = _x(panel.mark_at, panel.end)
     yield _vertical(mark, top + _HEAD - 8, bottom + 4, "mark")
     yield _text(mark, bottom + 28, panel.mark, "marked", anchor=_anchor(panel.mark_at, panel.end))
+    for number, strip in enumerate(panel.strips):
+        yield from _strip(strip, panel.end, top + _HEAD + number * _STRIP)
 
 
 def _strip(strip: _Strip, end: float, top: int) -> Iterator[str]:
@@ -129,8 +129,9 @@ def _strip(strip: _Strip, end: float, top: int) -> Iterator[str]:
 
 
 def _ticks(end: float) -> Iterable[float]:
-    step = 0.25 if end <= 1.5 else 0.5 if end <= 4 else 1.0 if end <= 10 else math.ceil(end / 10)
-    return (step * number for number in range(int(end / step) + 1))
+    """Return where lines are drawn: ten at most, at round numbers."""
+    step = next((step for step in (0.1, 0.25, 0.5, 1.0) if end / step <= 10), math.ceil(end / 10))
+    return (step * number for number in range(int(end / step + 1e-9) + 1))
 
 
 def _x(leases: float, end: float) -> float:

@@ -63,7 +63,9 @@ def _section(section: SectionResult) -> Iterator[str]:
     yield f"## {heading(section)}"
     yield section.promise
     yield markdown_table(section)
-    if notes := [f"- {trial.title}: {note}." for trial in section.trials for note in trial.notes]:
+    if notes := [
+        f"- {_inline(trial.title)}: {_inline(note)}." for trial in section.trials for note in trial.notes
+    ]:
         yield "\n".join(notes)
     if problems := [f"- **{t.title}**: {_inline(text)}" for t in section.trials for text in t.problems]:
         yield "Problems:\n\n" + "\n".join(problems)

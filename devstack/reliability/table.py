@@ -24,7 +24,7 @@ def cells(section: SectionResult, trial: TrialResult) -> tuple[str, ...]:
     """Return a row, in the order of `headings`."""
     counts = tuple(str(getattr(trial, name)) for name in COUNTS)
     timed = (times(getattr(trial, field), section.lease_seconds) for _, field in _timed(section))
-    return (trial.title, *counts, *timed)
+    return (trial.title[:1].upper() + trial.title[1:], *counts, *timed)
 
 
 def times(measured: Times | None, lease_seconds: float) -> str:
