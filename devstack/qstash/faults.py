@@ -7,6 +7,7 @@ narrows one to a destination.
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -34,20 +35,20 @@ class Faults:
     hold: bool = False
     """Deliver nothing until it is off again."""
     hold_to: str = ""
-    """Deliver nothing to a destination that contains these words, until there are none again."""
+    """Deliver nothing to a destination in which this pattern is found, until it is empty again."""
     drop_callbacks: Switch = False
     """Never make the callback or failure callback."""
     double_callbacks: Switch = False
     """Deliver a callback or failure callback twice."""
     only: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """For a switch's name, words: it spoils only what goes to a destination that contains them."""
+    """For a switch's name, a pattern: it spoils only what goes to a destination in which it is found."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
     def holds(self, url: str) -> bool:
         """Tell whether what goes to `url` has to wait."""
-        return self.hold or (self.hold_to != "" and self.hold_to in url)
+        return self.hold or (self.hold_to != "" and re.search(self.hold_to, url) is not None)
 
     def take(self, name: str, url: str = "") -> bool:
         """Tell whether the switch `name` spoils this event, and count it.
@@ -56,7 +57,7 @@ class Faults:
             name: the attribute.
             url: the destination of the message that it happens to.
         """
-        if self.only.get(name, "") not in url:
+        if not re.search(self.only.get(name, ""), url):
             return False
         with self._lock:
             value: Switch = getattr(self, name)
