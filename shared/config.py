@@ -26,6 +26,7 @@ from shared.settings import (
     ProviderSettings,
     QStashSettings,
     RateLimits,
+    ReconciliationSettings,
     RedisSettings,
     SigningKeys,
     StreamSettings,
@@ -47,6 +48,7 @@ __all__ = [
     "ProviderSettings",
     "QStashSettings",
     "RateLimits",
+    "ReconciliationSettings",
     "RedisSettings",
     "SigningKeys",
     "StreamSettings",
@@ -56,6 +58,7 @@ __all__ = [
     "load_events",
     "load_lane",
     "load_ledger",
+    "load_reconciliation",
     "reads_blobs",
 ]
 
@@ -166,6 +169,16 @@ def load_ledger(environ: Mapping[str, str] | None = None) -> LedgerSettings:
     """Load what support staff's tool holds; raises ConfigError as `load_lane` does."""
     v = Variables(_environ(environ))
     settings = LedgerSettings(redis=_redis(v), initial_quota=_initial_quota(v))
+    v.raise_problems()
+    return settings
+
+
+def load_reconciliation(environ: Mapping[str, str] | None = None) -> ReconciliationSettings:
+    """Load what the operator's comparison holds; raises ConfigError as `load_lane` does."""
+    v = Variables(_environ(environ))
+    settings = ReconciliationSettings(
+        redis=_redis(v), concurrency=_concurrency(v), time=_time(v), stream=_stream(v)
+    )
     v.raise_problems()
     return settings
 

@@ -226,6 +226,20 @@ class LedgerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReconciliationSettings:
+    """What the operator's comparison holds: where everything is, and by which limits it came about."""
+
+    redis: RedisSettings
+    """How to reach Redis."""
+    concurrency: ConcurrencyConfig
+    """Every limit there is."""
+    time: TimeSettings
+    """How long things may take."""
+    stream: StreamSettings
+    """How long events are kept."""
+
+
+@dataclass(frozen=True, slots=True)
 class ActionsSettings:
     """All that `actions` holds; no provider's key."""
 

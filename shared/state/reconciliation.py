@@ -110,6 +110,7 @@ class _Reconciliation:
         self._repair = repair
         self._on_progress = on_progress
         self._report = Report()
+        self._told: set[Difference] = set()
         self._refunds: set[str] = set()
         self._accounts: set[str] = set()
 
@@ -247,7 +248,8 @@ class _Reconciliation:
 
     def _differs(self, kind: Kind, what: str, *, repaired: bool = False) -> None:
         difference = Difference(kind, what, repaired)
-        if difference not in self._report.differences:
+        if difference not in self._told:  # SCAN may name a key twice
+            self._told.add(difference)
             self._report.differences.append(difference)
 
 
