@@ -38,12 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     interrupted = _interruptible()
     try:
-        with stack_for_soak() as stack:
+        with stack_for_soak(options.build_folder) as stack:
             outcome = soak(stack, plan, interrupted, screen_on(console))
             print_report(outcome, console)
-            console.print(
-                f"all of it: {write_json(outcome, options.folder)}", highlight=False, soft_wrap=True
-            )
+            file = write_json(outcome, options.build_folder / "soak")
+            console.print(f"all of it: {file}", highlight=False, soft_wrap=True)
     except (StackError, BuildError) as error:
         console.print(f"soak: {error}", style="red", markup=False)
         return 1
@@ -57,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5, help="of traffic and faults")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(MAX_SEED), help="replays a schedule")
-    parser.add_argument("--folder", type=Path, default=BUILD_FOLDER / "soak", help="where the findings go")
+    parser.add_argument(
+        "--build-folder", type=Path, default=BUILD_FOLDER, help="where bundles, logs and findings go"
+    )
     return parser
 
 

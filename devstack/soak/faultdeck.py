@@ -72,7 +72,7 @@ def draw_faults(rng: random.Random, seconds: float) -> Iterator[Fault]:
         if at >= seconds - QUIET_SECONDS:
             return
         kind = next(deck)
-        if kind is FaultKind.KEY_ROTATION and rotated:
+        while kind is FaultKind.KEY_ROTATION and rotated:
             kind = next(deck)  # functions know two keys: a second rotation is a deploy's business
         rotated = rotated or kind is FaultKind.KEY_ROTATION
         yield _fault(rng, at, kind)

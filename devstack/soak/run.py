@@ -20,6 +20,7 @@ from devstack.soak.finding import Finding
 from devstack.soak.injector import Injector
 from devstack.soak.leftovers import check_leftovers
 from devstack.soak.limits import check_limits
+from devstack.soak.logs import check_logs
 from devstack.soak.money import check_money
 from devstack.soak.outcomes import check_outcomes
 from devstack.soak.plan import Plan
@@ -133,7 +134,8 @@ def soak(
     evidence = gather(
         stack, plan, book, injector, watch.seen, unrest, settings=SETTINGS, quiet_connections=quiet
     )
-    findings = [*check(evidence), check_reconciliation(stack, SETTINGS)]
+    logs = {name: stack.log(name) for name in stack.functions}
+    findings = [*check(evidence), check_reconciliation(stack, SETTINGS), check_logs(logs)]
     return Outcome(plan, findings, progress, evidence, time.monotonic() - started_at)
 
 

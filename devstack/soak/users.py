@@ -57,6 +57,7 @@ class User:
         self._book = book
         self._ending = ending
         self._last_keyed: Request | None = None
+        self._cancels: list[threading.Thread] = []
         self._http = httpx.Client(
             base_url=stack.url("actions"),
             headers=stack.authorization(name),
@@ -72,8 +73,10 @@ class User:
         with self._http:
             for number, act in enumerate(self._acts):
                 if self._ending.traffic.wait(max(0.0, started_at + act.at_seconds - time.monotonic())):
-                    return
+                    break
                 self._do(act, f"ref-{self.name.rpartition('user')[2]}x{number}")
+            for cancel in self._cancels:
+                cancel.join()
 
     def _do(self, act: Act, label: str) -> None:
         match act.kind:
@@ -170,9 +173,16 @@ class User:
         except (httpx.HTTPError, ValueError):
             self._book.count("no answer")
             return None
-        after = body.get("retryAfter")
-        header = answer.headers.get("Retry-After")
-        self._book.note(Answered(self.name, title, answer.status_code, body.get("error"), after, header))
+        self._book.note(
+            Answered(
+                self.name,
+                title,
+                answer.status_code,
+                body.get("error") if answer.is_error else None,  # a failed task's status has an error too
+                body.get("retryAfter"),
+                answer.headers.get("Retry-After"),
+            )
+        )
         return answer
 
     def _accepted(self, act: Act, request: Request, accepted: dict[str, Any]) -> None:
@@ -190,7 +200,9 @@ class User:
             task.readers.append(reader)
             reader.start()
         if act.cancel_seconds is not None:
-            threading.Thread(target=self._cancel, args=(task, act.cancel_seconds), daemon=True).start()
+            cancel = threading.Thread(target=self._cancel, args=(task, act.cancel_seconds), daemon=True)
+            self._cancels.append(cancel)
+            cancel.start()
 
     def _cancel(self, task: Taken, after_seconds: float) -> None:
         if not self._ending.traffic.wait(after_seconds):
