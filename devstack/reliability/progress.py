@@ -19,6 +19,8 @@ from devstack.reliability.running import Watcher
 from devstack.reliability.tally import Tally
 from devstack.reliability.trials import Section, Trial
 
+_PROBLEMS_SHOWN = 5
+
 
 class Screen(Watcher, Protocol):
     """A watcher that shows what it is told."""
@@ -113,4 +115,7 @@ def _lines(section: Section, result: TrialResult) -> list[Text]:
         f"  {section.name}: {result.title}  ({result.faults} faults, {result.runs} runs, {result.seconds} s)"
     )
     notes = [Text(f"       {note}", "dim") for note in result.notes]
-    return [mark + Text(did), *notes, *(Text(f"       {problem}", "red") for problem in result.problems)]
+    problems = [Text(f"       {problem}", "red") for problem in result.problems[:_PROBLEMS_SHOWN]]
+    if left_out := len(result.problems) - len(problems):
+        problems.append(Text(f"       … {left_out} more lines on the page", "red"))
+    return [mark + Text(did), *notes, *problems]

@@ -67,7 +67,7 @@ def _section(section: SectionResult) -> Iterator[str]:
         f"- {_inline(trial.title)}: {_inline(note)}." for trial in section.trials for note in trial.notes
     ]:
         yield "\n".join(notes)
-    if problems := [f"- **{t.title}**: {_inline(text)}" for t in section.trials for text in t.problems]:
+    if problems := [f"- **{t.title}**: {text}" for t in section.trials for text in t.problems]:
         yield "Problems:\n\n" + "\n".join(problems)
     yield _settings(section)
 

@@ -16,6 +16,10 @@ from devstack.reliability.trials import Section
 
 _NUMBERS = re.compile(r"\[\s*(-?[\d.]+(?:,\s*-?[\d.]+)*)\s*\]")
 _DEFAULT_LEASE_SECONDS = 30.0
+PROBLEMS_KEPT = 20
+"""The problems of one trial that are told; what is beyond them is counted."""
+_PROBLEM_LENGTH = 400
+_TOKEN = re.compile(r"\?token=[\w.-]+")
 
 
 class _Stored(BaseModel):
@@ -60,7 +64,7 @@ class TrialResult(_Stored):
         return self.runs > 0 and not self.problems
 
     def with_problem(self, text: str) -> Self:
-        return self.model_copy(update={"problems": (*self.problems, text)})
+        return self.model_copy(update={"problems": (_brief(text), *self.problems)})
 
     @classmethod
     def of(cls, title: str, tally: Tally, *, seconds: float, broke_off: str | None = None) -> Self:
@@ -72,9 +76,11 @@ class TrialResult(_Stored):
             seconds: how long it took.
             broke_off: why it did not come to its end.
         """
-        problems = [f"{problem.kind}: {problem.text}" for problem in tally.problems]
+        problems = [_brief(f"{problem.kind}: {problem.text}") for problem in tally.problems[:PROBLEMS_KEPT]]
+        if left_out := len(tally.problems) - len(problems):
+            problems.append(f"and {left_out} more")
         if broke_off is not None:
-            problems.append(f"broke off: {broke_off}")
+            problems.insert(0, _brief(f"broke off: {broke_off}"))
         elif not tally.runs:
             problems.append("nothing ran")
         return cls(
@@ -158,6 +164,13 @@ class Results(_Stored):
     @classmethod
     def from_json(cls, text: str) -> Self:
         return cls.model_validate_json(text)
+
+
+def _brief(text: str) -> str:
+    """Return a problem in one line of bounded length; of a long one, how it begins and how it ends."""
+    line = _TOKEN.sub("?token=…", " ".join(text.split()))
+    half = _PROBLEM_LENGTH // 2
+    return line if len(line) <= _PROBLEM_LENGTH else f"{line[:half]} … {line[-half:]}"
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from devstack.reliability.results import SectionResult, TrialResult
-from devstack.reliability.tally import Tally
+from devstack.reliability.tally import Problem, Tally
 from devstack.reliability.trials import Effort, Section, Trial
 from devstack.stack import Stack
 from scripts.bundle import BUILD_FOLDER
@@ -78,9 +80,11 @@ class _SectionRun:
         tally, started, broke_off = Tally(), time.monotonic(), None
         self._watcher.began(self._section, trial, tally)
         try:
-            trial.run(stack, tally, self._effort)
+            with _broken_threads() as broken:
+                trial.run(stack, tally, self._effort)
         except Exception as error:  # noqa: BLE001 - a trial that breaks off is a row, and the others go on
             broke_off = _told(error)
+        tally.problems += [Problem("wrong", f"a thread broke off: {_told(error)}") for error in broken]
         result = self._end(trial, tally, time.monotonic() - started, broke_off)
         if not result.held:
             self._keep_logs(stack.log_folder, trial)
@@ -99,7 +103,24 @@ class _SectionRun:
         shutil.copytree(logs, kept)
 
 
-def _told(error: Exception) -> str:
+@contextlib.contextmanager
+def _broken_threads() -> Iterator[list[BaseException]]:
+    """Collect what threads end with, such as a reader whose request failed; nothing of it is printed."""
+    broken: list[BaseException] = []
+    usual = threading.excepthook
+
+    def collect(ended: threading.ExceptHookArgs) -> None:
+        if ended.exc_value is not None:
+            broken.append(ended.exc_value)
+
+    threading.excepthook = collect
+    try:
+        yield broken
+    finally:
+        threading.excepthook = usual
+
+
+def _told(error: BaseException) -> str:
     """Return an error and where it was raised, without a path outside the project."""
     inside = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_ours(frame.filename)]
     place = f" ({Path(inside[-1].filename).relative_to(_ROOT)}:{inside[-1].lineno})" if inside else ""

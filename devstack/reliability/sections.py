@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devstack.reliability import kills, provider, waiting
+from devstack.reliability import broker, kills, provider, waiting
 from devstack.reliability.trials import Section
 
-SECTIONS: tuple[Section, ...] = (kills.SECTION, waiting.SECTION, provider.SECTION)
+SECTIONS: tuple[Section, ...] = (kills.SECTION, broker.SECTION, waiting.SECTION, provider.SECTION)
