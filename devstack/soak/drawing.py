@@ -97,7 +97,7 @@ def _reader(rng: random.Random) -> ReaderPlan | None:
     if draw < 0.1:
         return None
     if draw < 0.25:
-        return ReaderPlan(rng.uniform(3, 15))
+        return ReaderPlan(rng.uniform(2, 8))
     if draw < 0.55:
         return ReaderPlan(rng.uniform(0, 1), tuple(rng.randint(1, 12) for _ in range(rng.randint(1, 4))))
     return ReaderPlan(0.0)

@@ -10,7 +10,7 @@ from devstack.llm.faults import FaultKind as ProviderFault
 from devstack.soak.plan import Fault, FaultKind
 from shared.routing import Lane, Model
 
-FIRST_SECONDS = 1.5
+FIRST_SECONDS = 4.0
 GAP_SECONDS = (1.2, 2.4)
 QUIET_SECONDS = 1.0
 """Before the end of the traffic no new fault begins."""

@@ -21,7 +21,7 @@ _FREED = frozenset({"publish_failed", "lost"})
 def check_outcomes(evidence: Evidence) -> Iterator[Finding]:
     """Yield what there is to say of all tasks' ends."""
     records, tasks = evidence.records, evidence.taken
-    states = Counter(record["state"] for record in records.values())
+    states = Counter(record.get("errorCode") or record["state"] for record in records.values())
     told = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield Finding.of("each accepted task has one outcome", told or "no task", _one_outcome(evidence))
     starts = sum(event["type"] == "start" for events in evidence.events.values() for _, event in events)

@@ -16,6 +16,10 @@ from devstack.soak.run import Outcome
 SHOWN_PROBLEMS = 5
 """Of one invariant, on the terminal; the file has all."""
 SHOWN_EVENTS = 12
+_TOLD = (
+    *("userId", "action", "tier", "state", "step", "attempt", "n", "published", "requeues", "waitedMs"),
+    *("errorCode", "refunded", "createdAt", "finishedAt"),
+)
 LOG_LINES = 20
 """The latest lines of each function's log that name the task."""
 
@@ -71,6 +75,7 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
             }
             for each in progress.injector.happened
         ],
+        "ended": [_task_json(outcome, task_id) for task_id in outcome.evidence.records],
         "invariants": [
             {
                 "claim": finding.claim,
@@ -80,6 +85,16 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
             }
             for finding in outcome.findings
         ],
+    }
+
+
+def _task_json(outcome: Outcome, task_id: str) -> dict[str, Any]:
+    """Return a task in a few words: what its record says, and its events without texts and results."""
+    record, events = outcome.evidence.records[task_id], outcome.evidence.events[task_id]
+    brief = [(event_id, event["type"], event.get("step")) for event_id, event in events]
+    return {name: record[name] for name in _TOLD if name in record} | {
+        "taskId": task_id,
+        "events": [each for each in brief if each[1] != "token_batch"],
     }
 
 
@@ -115,8 +130,7 @@ def _evidence_lines(outcome: Outcome, problem: Problem) -> Iterator[str]:
     if problem.task_id is None:
         return
     record = outcome.evidence.records.get(problem.task_id, {})
-    told = ("userId", "action", "tier", "state", "step", "attempt", "n", "published", "errorCode", "refunded")
-    yield " ".join(f"{name}={record[name]}" for name in told if name in record)
+    yield " ".join(f"{name}={record[name]}" for name in _TOLD if name in record)
     for event_id, event in outcome.evidence.events.get(problem.task_id, [])[-SHOWN_EVENTS:]:
         facts = {
             k: v for k, v in event.items() if k not in {"type", "taskId", "text", "result", "usage", "data"}

@@ -13,8 +13,6 @@ from devstack.stack import Stack
 
 SWEEP_EVERY_SECONDS = 2.0
 POLL_SECONDS = 0.1
-READERS_SECONDS = 15.0
-"""Late readers come up to this long after their task was accepted."""
 
 
 @dataclass(frozen=True, slots=True)

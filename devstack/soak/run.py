@@ -36,8 +36,8 @@ from shared.routing import Lane
 SETTINGS = {
     "LEASE_SECONDS": "2",
     "WORKER_TIMEOUT_SECONDS": "8",
-    "MAX_WAIT_SECONDS_STREAM": "15",
-    "MAX_WAIT_SECONDS_BATCH": "15",
+    "MAX_WAIT_SECONDS_STREAM": "12",
+    "MAX_WAIT_SECONDS_BATCH": "12",
     "TASK_RETRIES": "3",
     "SWEEP_MINUTES": "1",
     "DEEPSEEK_MAX_WORKERS": "3",
@@ -101,7 +101,7 @@ def stack_for_soak(build_folder: Path = BUILD_FOLDER) -> Stack:
         overrides=SETTINGS,
         qstash_time_scale=0.1,
         first_token_ms=150,
-        tokens_per_second=250,
+        tokens_per_second=500,
         build_folder=build_folder,
     )
 

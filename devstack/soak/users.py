@@ -25,6 +25,8 @@ TRIES = 4
 PATIENCE_SECONDS = 10.0
 """A longer Retry-After is not waited for."""
 UNANSWERED_SECONDS = 1.0
+NOT_YET_SECONDS = 2.0
+"""After 409: the step before is not done."""
 BURST = (5, 8)
 ERASE_TRIES = 20
 
@@ -218,5 +220,7 @@ def _pause(answer: httpx.Response | None, request: Request) -> float | None:
     """Return after how many seconds a request is sent again; None when it is not."""
     if answer is None:
         return UNANSWERED_SECONDS if request.key else None
+    if answer.status_code == httpx.codes.CONFLICT:
+        return NOT_YET_SECONDS
     after = answer.json().get("retryAfter")
     return float(after) if after is not None and after <= PATIENCE_SECONDS else None

@@ -41,8 +41,8 @@ def test_the_traffic_and_the_faults_were_real(outcome: Outcome) -> None:
     assert len(happened) >= len(outcome.plan.faults) - 2, "a process fault may come too late for the traffic"
     assert [each for each in happened if each.problem] == []
     states = [record["state"] for record in outcome.evidence.records.values()]
-    assert states.count("done") >= 5
-    assert outcome.progress.book.requests["202"] >= 8
+    assert states.count("done") >= 3
+    assert outcome.progress.book.requests["202"] >= 6
     assert outcome.evidence.seen.samples > SECONDS
 
 
