@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from devstack.frontend import JOB, RESUME, Frontend, Reader, advertisement
+from devstack.frontend import JOB, RESUME, Frontend, Reader, advertisement, until
 from devstack.reliability.messages import all_at_rest, sent
 from devstack.reliability.tally import Kind, Problem, Tally
 from devstack.reliability.verdict import examine
@@ -58,6 +58,10 @@ class Job:
     def id(self) -> str:
         return str(self.accepted["taskId"])
 
+    def hears(self, *types: str) -> str:
+        """Wait until its reader has heard an event of one of these types, and return the first."""
+        return until(lambda: next((t for t in self.reader.types if t in types), None), f"any of {types}")
+
     def verdict(self, *, ends: str = "done", code: str | None = None) -> list[Problem]:
         """Return what is wrong with it, once it has ended (see `verdict.examine`)."""
         said = None
@@ -80,8 +84,7 @@ def slowly(stack: Stack, tokens_per_second: float = 40) -> Iterator[None]:
 
 def payer(stack: Stack, name: str = "payer") -> Frontend:
     """Return a user with coins and a résumé."""
-    someone = Frontend(stack, name)
-    return someone if someone.get("/resume").json()["tasks"] else someone.with_resume()
+    return _with_resume(Frontend(stack, name))
 
 
 def guest(stack: Stack, name: str = "guest") -> Frontend:
@@ -89,7 +92,15 @@ def guest(stack: Stack, name: str = "guest") -> Frontend:
     someone = Frontend(stack, name)
     with contextlib.closing(stack.open_store()) as store:
         grant(store, name, -COINS, "none left", initial=COINS)
-    return someone if someone.get("/resume").json()["tasks"] else someone.with_resume()
+    return _with_resume(someone)
+
+
+def _with_resume(someone: Frontend) -> Frontend:
+    """Upload a résumé unless there is one; again when it waited too long for its turn, on a busy machine."""
+    while not someone.get("/resume").json()["summary"]:
+        job = start(someone, UPLOAD)
+        assert job.hears("done", "error") == "done" or job.reader.all[-1]["code"] == "wait_timeout"
+    return someone
 
 
 def find(someone: Frontend, task_id: str, errand: Errand) -> Job:
