@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from devstack.reliability import broker, kills, provider, waiting
+from devstack.reliability import broker, kills, losses, provider, waiting
 from devstack.reliability.trials import Section
 
-SECTIONS: tuple[Section, ...] = (kills.SECTION, broker.SECTION, waiting.SECTION, provider.SECTION)
+SECTIONS: tuple[Section, ...] = (
+    kills.SECTION,
+    broker.SECTION,
+    waiting.SECTION,
+    provider.SECTION,
+    losses.SECTION,
+)
