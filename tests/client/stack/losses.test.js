@@ -1,0 +1,123 @@
+/** The text stays whole, whatever is cut, killed or expired. D2, D16, D29, D34. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createClient } from "../../../client/sluice.js";
+import {
+  EVENTS, ask, assertWhole, cutOnceAfter, oneEventAtATime, order, someone, startMatch, throughFront, watch,
+} from "./live.js";
+
+const firstBatch = ({ type, offset }) => type === "token_batch" && offset > 0;
+
+/** Runs `act` when the first event comes that `isIt` accepts. */
+function once(isIt, act) {
+  const state = { acted: null };
+  return { state, onEvent: (event) => isIt(event) && (state.acted ??= act()) };
+}
+
+const attemptsOf = ({ seen }) => seen.events.filter(({ type }) => type === "start").map(({ attempt }) => attempt);
+
+/** A busy machine may make an attempt lose its lease: then a second one replaces its text, and nothing else does. */
+function assertReplacedByAttemptsAlone(match) {
+  assert.deepEqual(attemptsOf(match), attemptsOf(match).map((_, i) => i + 1));
+  assert.ok(match.seen.replaced < attemptsOf(match).length);
+}
+
+test("undisturbed, the text is what the model said", async () => {
+  const match = await startMatch(await someone("calm"), "calm");
+  await assertWhole(await watch(match), match, "calm");
+  assertReplacedByAttemptsAlone(match);
+  assert.ok(match.seen.texts.length > 1);
+});
+
+test("with the network cut after every event, the text is whole and no event is told twice", async () => {
+  const network = oneEventAtATime();
+  const match = await startMatch(await someone("cut", { fetch: network.fetch }), "cut");
+  network.connections = 0;
+  await assertWhole(await watch(match), match, "cut");
+  assertReplacedByAttemptsAlone(match);
+  const numbered = match.seen.events.filter(({ type }) => type !== "stalled");
+  assert.ok(numbered.length > 3);
+  assert.ok(network.connections >= numbered.length);
+});
+
+test("with every TCP connection cut again and again, the text is whole", async () => {
+  const match = await startMatch(await someone("tcp"), "tcp");
+  let cuts = 0;
+  const onEvent = ({ type }) => type === "token_batch" && (cuts += 1) % 3 === 0 && order("cut");
+  await assertWhole(await watch(match, { onEvent }), match, "tcp");
+  assert.ok(cuts >= 3);
+});
+
+test("a history cut at any byte goes on to the same end", async () => {
+  const client = await someone("bytes");
+  const match = await startMatch(client, "bytes");
+  await assertWhole(await watch(match), match, "bytes");
+  const { streamUrl } = await match.task.status();
+  const length = (await (await fetch(streamUrl)).arrayBuffer()).byteLength;
+  for (let bytes = 1; bytes < length; bytes += Math.ceil(length / 30)) {
+    const resumed = await someoneElse(client, cutOnceAfter(bytes), match.task.taskId);
+    await assertWhole(await watch(resumed), match, "bytes");
+    assert.equal(resumed.seen.texts.at(-1), match.seen.texts.at(-1), `cut at byte ${bytes}`);
+  }
+});
+
+async function someoneElse(client, fetch, taskId) {
+  const token = await ask("token/bytes");
+  const clock = { now: Date.now, random: () => 0, sleep: hurry };
+  const other = createClient({ actionsUrl: process.env.SLUICE_TEST_ACTIONS, getToken: () => token, fetch, clock });
+  return { task: other.task(taskId), seen: { texts: [], events: [], waits: [], replaced: 0 } };
+}
+
+function hurry(ms, signal) {
+  if (ms < 5_000 || signal?.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal?.addEventListener("abort", resolve));
+}
+
+test("a killed bridge is come back to, at the same place", async () => {
+  const match = await startMatch(await someone("bridge"), "bridge");
+  const kill = once(firstBatch, async () => {
+    await order("kill?name=events");
+    await order("restart?name=events");
+  });
+  await assertWhole(await watch(match, kill), match, "bridge");
+  await kill.state.acted;
+  assertReplacedByAttemptsAlone(match);
+  assert.ok(match.seen.waits.some(({ reason }) => reason === "reconnecting"));
+});
+
+test("a killed worker's text is replaced by the next attempt's", async () => {
+  const match = await startMatch(await someone("worker"), "worker");
+  const kill = once(firstBatch, async () => {
+    await order("kill?name=paid_stream");
+    await order("restart?name=paid_stream");
+  });
+  await assertWhole(await watch(match, kill), match, "worker");
+  await kill.state.acted;
+  assert.ok(attemptsOf(match).includes(2));
+  assertReplacedByAttemptsAlone(match);
+});
+
+test("a model that fails in mid-text is asked again, and its first text replaced", async () => {
+  await order("llm", { kind: "cut", about: "ref-broken", after_pieces: 40 });
+  const match = await startMatch(await someone("broken"), "broken");
+  await assertWhole(await watch(match), match, "broken");
+  const types = match.seen.events.map(({ type }) => type);
+  assert.ok(types.includes("retrying"));
+  assert.equal(match.seen.waits.at(-1).secondsLeft, 0);
+});
+
+test("an expired stream token is replaced, and the reader goes on at the same place", async () => {
+  const match = await startMatch(await someone("expired"), "expired");
+  const deadline = Date.now() + 20_000;
+  while ((await fetch(match.task.streamUrl, { method: "HEAD" })).status !== 401) assert.ok(Date.now() < deadline);
+  await assertWhole(await watch(match), match, "expired");
+});
+
+test("with no way to the bridge at all, the status tells the end", async () => {
+  const unreachable = (url, init) =>
+    String(url).startsWith(EVENTS) ? Promise.reject(new TypeError("no way")) : throughFront(url, init);
+  const match = await startMatch(await someone("blocked", { fetch: unreachable }), "blocked");
+  await assertWhole(await watch(match), match, "blocked");
+  assert.equal(match.seen.events.at(-1).usage, undefined, "which only the stream tells");
+});
