@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from devstack.frontend import JOB, RESUME, Frontend, Reader, assert_at_rest, until
@@ -108,43 +106,6 @@ def test_a_message_that_only_waited_is_requeued_and_done(stack: Stack, someone: 
     assert_at_rest(stack)
 
 
-def test_actions_killed_between_debit_and_publish_leaves_a_task_that_ends(
-    stack: Stack, someone: Frontend
-) -> None:
-    """D20: nobody waits for ever: the next touch ends it `lost`, refunded, and the places are free."""
-    stack.qstash.faults.publish_status = "hang"
-    thread = threading.Thread(target=_ignore_errors, args=(someone,), daemon=True)
-    thread.start()
-    with contextlib.closing(stack.open_store()) as store:
-        task_id = until(
-            lambda: next(iter(store.command("ZRANGE", keys.OPEN_TASKS, 0, -1)), None), "the admission"
-        )
-        stack.kill("actions")
-        stack.qstash.faults.clear()
-        stack.restart("actions")
-        assert someone.balance() == 7
-        store.command("ZADD", keys.OPEN_TASKS, "XX", 1, task_id)  # its deadline is fifteen seconds off
-
-    status = someone.get(f"/tasks/{task_id}").json()
-    assert (status["state"], status["error"]["code"], status["refunded"]) == ("failed", "lost", True)
-    assert someone.balance() == 8
-    assert_at_rest(stack)
-
-
-def test_a_lost_message_ends_its_task_by_the_sweep(stack: Stack, someone: Frontend) -> None:
-    """A message that QStash accepted and lost: the scheduled sweep ends the task and refunds it."""
-    stack.qstash.faults.drop_publish = 1
-    accepted = someone.act("upload-resume", {"text": RESUME, "locale": "en"})
-    reader = Reader(accepted["streamUrl"])
-    with contextlib.closing(stack.open_store()) as store:
-        store.command("ZADD", keys.OPEN_TASKS, "XX", 1, accepted["taskId"])
-
-    outcome = someone.outcome(accepted)
-    assert (outcome["state"], outcome["error"]["code"], outcome["refunded"]) == ("failed", "lost", True)
-    assert reader.wait().all[-1]["type"] == "error"
-    assert someone.balance() == 8
-
-
 def test_qstash_away_refuses_and_charges_nothing(stack: Stack, someone: Frontend) -> None:
     """D20, D21: 503 with Retry-After, everything given back, and the same key may be used again."""
     stack.qstash.faults.publish_status = 500
@@ -194,8 +155,3 @@ def test_redis_away_refuses_and_loses_nothing(stack: Stack, someone: Frontend) -
     assert someone.outcome(again.json())["state"] == "done"
     assert someone.balance() == 8 - 2
     assert_at_rest(stack)
-
-
-def _ignore_errors(someone: Frontend) -> None:
-    with contextlib.suppress(httpx.HTTPError):
-        someone.post("/actions/upload-resume", {"text": RESUME, "locale": "en"})
