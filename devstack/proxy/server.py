@@ -57,8 +57,14 @@ class RedisProxy(TcpProxy):
         """Deliver what was kept back, in its order; returns how many commands, when they have run."""
         return self._run(self._deliver_late())
 
-    def delay(self, on: str = "", *, seconds: float, when: When = "before", times: int | None = 1) -> Fault:
-        return self._arm(Fault("delay", on, when, times=times, seconds=seconds))
+    def delay(
+        self, on: str = "", *, seconds: float, when: When = "before", times: int | None = 1, about: str = ""
+    ) -> Fault:
+        return self._arm(Fault("delay", on, when, times=times, about=about, seconds=seconds))
+
+    def count(self, on: str = "", *, about: str = "") -> Fault:
+        """Let everything pass, and count it in `seen`."""
+        return self.delay(on, seconds=0.0, times=None, about=about)
 
     def answer(self, on: str, error: str, *, nth: int = 1, times: int | None = 1) -> Fault:
         """Answer an error, such as `READONLY You can't write…`, to a command that the server never sees."""

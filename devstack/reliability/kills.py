@@ -1,49 +1,81 @@
-"""Workers that are killed: a lane at each write of a task, the bridge in mid-stream, `actions` at a callback."""
+"""Lanes that are killed: at each write of a streamed task, at both steps of a picture's, in every attempt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from devstack.reliability.points import BATCHES_OF, CLAIMS, FINISHES, Point
-from devstack.reliability.tally import Problem, Tally
+from devstack.frontend import JOB, Reader, until
+from devstack.reliability.outages import OUTAGES
+from devstack.reliability.pauses import PAUSES
+from devstack.reliability.points import ALL_BATCHES, CLAIMS, FINISHES, GIVEN_BACK, PICTURE_POINTS, Points
+from devstack.reliability.scenes import REASONER, SLOTS, VISION, Scene, scene
+from devstack.reliability.tally import Tally
 from devstack.reliability.trials import Effort, Section, Trial
-from devstack.reliability.verdict import at_rest
-from devstack.reliability.waves import REASONER, Wave, scene
+from devstack.reliability.verdict import examine
+from devstack.reliability.waves import Wave
 from devstack.stack import Stack
 
-WAVES = 3
-"""How often a point that was missed is tried: a machine that stalls for seconds makes one miss."""
-Points = tuple[Point, ...]
+RETRIES = 2
 
 
-def until_met(
-    tally: Tally, points: Sequence[Points], wave: Callable[[Sequence[Points]], Sequence[Points]]
-) -> None:
-    """Send waves until every point has been met by one."""
-    missed = points
-    for _ in range(WAVES):
-        if not (missed := wave(missed)):
-            return
-    tally.problems.append(Problem("wrong", f"never met: {', '.join(str(p) for ps in missed for p in ps)}"))
+def streamed(stack: Stack, tally: Tally, effort: Effort) -> None:
+    """Kill a lane at every write of a streamed task, from its claim to its end."""
+    with scene(stack, tally, effort) as here:
+        points = (*CLAIMS, *ALL_BATCHES, *GIVEN_BACK, *FINISHES)
+        here.until_met([(point,) for point in points], _wave_of_streams)
 
 
-def _streamed(stack: Stack, tally: Tally, effort: Effort) -> None:
-    def wave(points: Sequence[Points]) -> Sequence[Points]:
-        tasks = Wave(stack, owner, tally, "paid_stream")
-        tasks.start(points)
-        tasks.wait_held()
-        tasks.lose("paid_stream")
-        return tasks.judge()
+def _wave_of_streams(here: Scene, points: Sequence[Points]) -> list[Points]:
+    wave = Wave(here, "paid_stream")
+    wave.start(points)
+    wave.wait_held()
+    wave.kill("paid_stream")
+    return wave.judge()
 
-    with scene(stack) as owner:
+
+def pictures(stack: Stack, tally: Tally, effort: Effort) -> None:
+    """Kill both lanes of tasks that have two steps, at each write and while the model reads."""
+    with scene(stack, tally, effort) as here:
+        here.until_met(PICTURE_POINTS, _wave_of_pictures)
+
+
+def _wave_of_pictures(here: Scene, points: Sequence[Points]) -> list[Points]:
+    wave = Wave(here, "paid_vision", "paid_stream")
+    wave.start_pictures(points)
+    for step, lane in enumerate(("paid_vision", "paid_stream")):
+        wave.wait_held(step)
+        wave.kill(lane, step)
+    return wave.judge()
+
+
+def every_attempt(stack: Stack, tally: Tally, effort: Effort) -> None:
+    """Kill every attempt of a task in mid-stream: it ends, refunded, and its reader is told."""
+    with scene(stack, tally, effort) as here:
         for _ in range(effort.rounds):
-            until_met(tally, [(point,) for point in (*CLAIMS, *BATCHES_OF, *FINISHES)], wave)
-    tally.problems += at_rest(stack)
+            accepted = here.owner.act("create-service", {"jobText": JOB, "locale": "en"})
+            reader = Reader(accepted["streamUrl"])
+            for attempt in range(1, RETRIES + 2):
+                _kill_talking(stack, reader, attempt)
+            tally.faults += RETRIES + 1
+            tally.ran(
+                examine(here.owner, accepted, ends="error", code="attempts_exhausted", readers=[reader])
+            )
+
+
+def _kill_talking(stack: Stack, reader: Reader, attempt: int) -> None:
+    stack.stand_by("paid_stream")
+    until(lambda: _is_talking(reader, attempt), f"text of attempt {attempt}")
+    stack.kill("paid_stream")
+    stack.take_over("paid_stream")
+
+
+def _is_talking(reader: Reader, attempt: int) -> bool | None:
+    return any(e["type"] == "token_batch" and e["attempt"] == attempt for e in reader.all) or None
 
 
 SECTION = Section(
     name="kills",
-    promise="A worker that is killed loses nothing and doubles nothing.",
+    promise="Who is killed loses and doubles nothing; who wakes up late writes nothing.",
     stack={
         "proxied": True,
         "fronted": ("paid_stream", "paid_vision", "events", "actions"),
@@ -51,7 +83,7 @@ SECTION = Section(
         "first_token_ms": 100,
         "overrides": {
             "LEASE_SECONDS": "1",
-            "TASK_RETRIES": "2",
+            "TASK_RETRIES": str(RETRIES),
             "WORKER_TIMEOUT_SECONDS": "30",
             "MAX_WAIT_SECONDS_STREAM": "40",
             "MAX_WAIT_SECONDS_BATCH": "40",
@@ -59,8 +91,14 @@ SECTION = Section(
             "STREAM_FLUSH_INTERVAL_MS": "5000",
             "USER_MAX_ACTIVE": "60",
             "INITIAL_QUOTA": "10000",
-            "MODEL_SLOTS": f'{{"{REASONER}:paid": 30}}',
+            "MODEL_SLOTS": f'{{"{REASONER}:paid": {SLOTS}, "{VISION}:paid": {SLOTS}}}',
         },
     },
-    trials=(Trial("SIGKILL before and after every write of a streamed task", _streamed),),
+    trials=(
+        Trial("SIGKILL of the lane before and after every write of a streamed task", streamed),
+        Trial("SIGKILL of the lane at both steps of a task with a picture", pictures),
+        Trial("SIGKILL of the lane in every attempt of a task", every_attempt),
+        *OUTAGES,
+        *PAUSES,
+    ),
 )

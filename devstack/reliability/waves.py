@@ -2,13 +2,14 @@
 
     start ─▶ all held ─▶ kill or freeze ─▶ late readers ─▶ another instance takes over ─▶ verdicts
 
-One kill thus hits as many windows as there are tasks. A task whose point was missed is no proof of anything:
+One loss thus hits as many windows as there are tasks. A task whose point was missed is no proof of anything:
 it goes into the next wave.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -17,39 +18,45 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from devstack.frontend import JOB, Frontend, Reader, advertisement, until
+from devstack.frontend import JOB, Reader, advertisement, until
 from devstack.processes import FunctionProcess
-from devstack.proxy import Fault, RedisProxy
-from devstack.reliability.points import READ, SAID, Point
-from devstack.reliability.tally import Problem, Tally
-from devstack.reliability.verdict import examine, stored_events
-from devstack.stack import Stack
+from devstack.proxy import Fault
+from devstack.reliability.points import FIRST, SECOND, Point, Points
+from devstack.reliability.scenes import REASONER, VISION, Scene, speak
+from devstack.reliability.tally import Problem
+from devstack.reliability.verdict import examine
+from shared.state import keys
 
-REASONER, VISION = "deepseek-reasoner", "glm-4.1v-thinking-flash"
-FAST, SLOW = 2_000.0, 20.0
-"""Tokens per second: while nothing is to be hit, and while a write is to be told from the next one."""
 HELD_SECONDS = 4.5
-"""A worker waits five seconds for a reply: whatever is to be hit must be held by then."""
+"""A worker waits five seconds for a reply: this long after the first of a wave all must be held."""
 VERDICTS_AT_ONCE = 4
+RESUMED_EACH = 4
+"""In short, every so manieth task is read again from each of its events."""
 
 
 @dataclass(slots=True)
 class Struck:
-    """One task, the points at which it is stopped (one a step), and who reads it."""
+    """One task, its points, and who reads it."""
 
-    points: tuple[Point, ...]
+    points: Points
     accepted: dict[str, Any]
     faults: list[Fault | None]
+    ref: str
+    """A word of its own in what the model is told."""
+    said: str
+    """The words of the call that must have counted."""
     readers: list[Reader] = field(default_factory=list)
 
     @property
     def task_id(self) -> str:
         return str(self.accepted["taskId"])
 
-    def is_held(self, step: int) -> bool:
-        """Tell whether it stands at its point of this step."""
+    def is_held(self, step: int = 0) -> bool:
+        """Tell whether it stands at its point of this step; one without a point must be talking."""
         fault = self.faults[step]
-        return fault is not None and fault.hits > 0
+        if fault is None:
+            return step > 0 or len(self.faults) > 1 or "token_batch" in self.readers[0].types
+        return fault.hits > 0
 
     def read(self) -> None:
         """Open another reader, from the beginning."""
@@ -57,41 +64,87 @@ class Struck:
 
 
 class Wave:
-    """The tasks of one user in one wave; `lane` is whose instance is lost first."""
+    """The tasks of one wave; another instance of each of `functions` stands by."""
 
-    def __init__(self, stack: Stack, owner: Frontend, tally: Tally, *lanes: str) -> None:
+    def __init__(self, scene: Scene, *functions: str) -> None:
+        stack = scene.stack
+        self.scene = scene
         self.stack = stack
-        self.owner = owner
+        self.owner = scene.owner
+        self.proxy = scene.proxy
+        stack.llm.heal()
         self.tasks: list[Struck] = []
-        self.lost_at_ms: dict[int, float] = {}
-        self._tally = tally
+        self._lost_at_ms: dict[int, float] = {}
         stack.llm.requests.clear()
-        for lane in lanes:
-            stack.stand_by(lane)
+        for name in functions:
+            stack.stand_by(name)
 
-    def start(self, several: Sequence[tuple[Point, ...]], kind: str = "text") -> None:
-        """Start one task for each of `several`; none is delivered before all are armed and read."""
+    def start(self, several: Sequence[Points], *, kind: str = "text", endless: bool = False) -> None:
+        """Start one task for each of `several`; none is delivered before all are armed and read.
+
+        Args:
+            several: where each is stopped.
+            kind: of its advertisement, `text` or `image`.
+            endless: whether the first call for a task never ends, unless it must.
+        """
         body = {"jobText": JOB} if kind == "text" else {"jobImage": advertisement()}
         self.stack.qstash.faults.hold = True
         for points in several:
-            accepted = self.owner.act("create-service", {**body, "locale": "en"})
-            faults = [point.arm(proxy_of(self.stack), accepted["taskId"], kind) for point in points]
-            task = Struck(points, accepted, faults)
-            task.read()
-            self.tasks.append(task)
+            self.tasks.append(self._start_one(points, body, kind, endless=endless))
+        speak(self.stack)
         self.stack.qstash.faults.hold = False
+
+    def speak(self) -> None:
+        """Let every call from now on be a proper one, also the first for a task."""
+        self.stack.llm.heal()
+        for task in self.tasks:
+            if task.said == FIRST:
+                self.stack.llm.fail("says", text=FIRST, model=REASONER, about=task.ref)
+        speak(self.stack)
+
+    def start_pictures(self, several: Sequence[Points]) -> None:
+        """Start tasks with a picture; those without a point at the first step come to its model first.
+
+        Pictures tell no task from another: a model that falls silent is for those who come first.
+        """
+        at_work = [points for points in several if not points[0].on]
+        self.stack.llm.heal()
+        for _ in at_work:
+            self.stack.llm.fail("silence", model=VISION)
+        self.start(at_work, kind="image")
+        until(lambda: self._running(VISION) == len(at_work) or None, "the models at work")
+        self.start([points for points in several if points[0].on], kind="image")
+
+    def _running(self, model: str) -> int:
+        running: dict[str, int] = self.stack.llm.state["running"]
+        return running.get(model, 0)
+
+    def _start_one(self, points: Points, body: dict[str, str], kind: str, *, endless: bool) -> Struck:
+        ref = f"ref-{uuid.uuid4().hex[:12]}"
+        said = FIRST if kind == "text" and points[0].keeps_first_call else SECOND
+        if kind == "text":
+            body = {"jobText": f"{body['jobText']}\n{ref}"}
+            self._first_call(points[0], ref, endless=endless)
+        accepted = self.owner.act("create-service", {**body, "locale": "en"})
+        faults = [point.arm(self.proxy, accepted["taskId"], kind) for point in points]
+        task = Struck(points, accepted, faults, ref, said)
+        task.read()
+        return task
+
+    def _first_call(self, point: Point, ref: str, *, endless: bool) -> None:
+        kind = "loop" if endless and point.on in {"XADD", ""} else "says"
+        self.stack.llm.fail(point.provider_fault or kind, text=FIRST, model=REASONER, about=ref)
 
     def wait_held(self, step: int = 0) -> None:
         """Wait until every task stands at its point of a step; who has missed it is found out afterwards."""
-        due = [task for task in self.tasks if task.faults[step] is not None]
+        faults = [task.faults[step] for task in self.tasks]
+        until(lambda: any(fault and fault.hits for fault in faults) or None, "the first point")
         with contextlib.suppress(AssertionError):
-            until(
-                lambda: True if all(task.is_held(step) for task in due) else None, "all points", HELD_SECONDS
-            )
+            until(lambda: all(task.is_held(step) for task in self.tasks) or None, "all points", HELD_SECONDS)
 
-    def lose(self, lane: str, step: int = 0) -> None:
+    def kill(self, lane: str, step: int = 0) -> None:
         """Kill the lane's instance, let readers come, and lead the lane's address to the next instance."""
-        self.lost_at_ms[step] = time.time() * 1000
+        self._lost_at_ms[step] = time.time() * 1000
         self.stack.kill(lane)
         self._replace(lane)
 
@@ -109,62 +162,54 @@ class Wave:
         """Let all that is held go on its way."""
         for fault in chain.from_iterable(task.faults for task in self.tasks):
             if fault is not None:
-                proxy_of(self.stack).release(fault)
+                self.proxy.release(fault)
 
-    def stored(self, task: Struck) -> list[dict[str, Any]]:
-        return stored_events(self.owner, task.accepted)
+    def entries(self, task: Struck) -> list[tuple[str, dict[str, Any]]]:
+        """Return a task's events as Redis has them, with their ids."""
+        key = keys.events(self.owner.user, task.accepted["serviceId"], task.task_id)
+        with contextlib.closing(self.stack.open_store()) as store:
+            return [(id_, json.loads(fields[1])) for id_, fields in store.command("XRANGE", key, "-", "+")]
 
-    def judge(self, *, resume_everywhere: bool = True) -> list[tuple[Point, ...]]:
+    def events(self, task: Struck) -> list[dict[str, Any]]:
+        return [event for _, event in self.entries(task)]
+
+    def judge(self) -> list[Points]:
         """Count every task and what is wrong with it; returns the points that were missed."""
-        proxy_of(self.stack).heal()
+        self.proxy.heal()
         with ThreadPoolExecutor(VERDICTS_AT_ONCE) as pool:
-            verdicts = list(
-                pool.map(lambda task: self._examine(task, resume_everywhere=resume_everywhere), self.tasks)
-            )
+            verdicts = list(pool.map(self._examine, range(len(self.tasks))))
+        missed, tally = [], self.scene.tally
         for task, problems in zip(self.tasks, verdicts, strict=True):
-            self._tally.ran(problems)
-            self._tally.recovery_ms += self._recoveries(task)
-        self._tally.problems += self._calls()
-        return [task.points for task in self.tasks if not self._was_met(task)]
+            events = self.events(task)
+            tally.recovery_ms += self._recoveries(events)
+            if all(point.was_met(events) for point in task.points):
+                tally.faults += len(task.points)
+                tally.ran(problems)
+            else:  # which of the calls counts is not known then
+                missed.append(task.points)
+        tally.problems += self._calls()
+        return missed
 
-    def _examine(self, task: Struck, *, resume_everywhere: bool) -> list[Problem]:
+    def _examine(self, number: int) -> list[Problem]:
+        task = self.tasks[number]
+        ends = task.points[-1].ends
         return examine(
-            self.owner, task.accepted, said=SAID, readers=task.readers, resume_everywhere=resume_everywhere
+            self.owner,
+            task.accepted,
+            ends=ends,
+            said=task.said if ends == "done" else None,
+            readers=task.readers,
+            resume_everywhere=self.scene.effort.thorough or number % RESUMED_EACH == 0,
         )
 
-    def _was_met(self, task: Struck) -> bool:
-        return all(point.was_met(self.stored(task)) for point in task.points)
-
-    def _recoveries(self, task: Struck) -> Iterator[float]:
+    def _recoveries(self, events: Sequence[dict[str, Any]]) -> Iterator[float]:
         """Yield how long it took from the loss of a worker to the next attempt of what it was at."""
-        for event in self.stored(task):
-            if event["type"] == "start" and event["attempt"] == 2 and event["step"] in self.lost_at_ms:
-                yield event["at"] - self.lost_at_ms[event["step"]]
+        for event in events:
+            if event["type"] == "start" and event["attempt"] == 2 and event["step"] in self._lost_at_ms:
+                yield event["at"] - self._lost_at_ms[event["step"]]
 
     def _calls(self) -> Iterator[Problem]:
-        """Yield a problem if a model was called more often than attempts were made."""
-        starts = sum(event["type"] == "start" for task in self.tasks for event in self.stored(task))
+        """Yield a problem if the models were called more often than attempts were made."""
+        starts = sum(event["type"] == "start" for task in self.tasks for event in self.events(task))
         if len(self.stack.llm.requests) > starts:
             yield Problem("doubled", f"{len(self.stack.llm.requests)} calls for {starts} attempts")
-
-
-def proxy_of(stack: Stack) -> RedisProxy:
-    assert stack.proxy is not None, "this section's stack is proxied"
-    return stack.proxy
-
-
-@contextlib.contextmanager
-def scene(stack: Stack) -> Iterator[Frontend]:
-    """A user with a summarised résumé and models whose words are known; all faults are gone afterwards."""
-    stack.llm.pace.tokens_per_second = FAST
-    owner = Frontend(stack, f"user-{uuid.uuid4()}").with_resume()
-    stack.llm.fail("says", text=SAID, model=REASONER, times=None)
-    stack.llm.fail("says", text=READ, model=VISION, times=None)
-    stack.llm.pace.tokens_per_second = SLOW
-    try:
-        yield owner
-    finally:
-        stack.qstash.faults.clear()
-        stack.llm.heal()
-        proxy_of(stack).heal()
-        stack.llm.pace.tokens_per_second = FAST
