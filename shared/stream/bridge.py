@@ -1,6 +1,6 @@
 """The SSE bridge: `GET /events/{serviceId}/{taskId}`, an ASGI application that only ever reads Redis.
 
-    token ─▶ whose channel ─▶ join ─▶ what is there: 404 | 204 | one last event | history and live events
+    token ─▶ whose channel ─▶ room? ─▶ join ─▶ what is there: 404 | 204 | one last event | history, live
 
 A stream token opens exactly one channel, and the user in it is part of the stream's key (D35). Everything
 that a reader can be refused is decided before the response starts; after that it is only ever told to come
@@ -9,15 +9,13 @@ back.
 
 from __future__ import annotations
 
-import asyncio
+import gc
 import logging
 import re
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from functools import cached_property
-from types import FrameType
 from typing import Any
 
 from starlette.requests import Request
@@ -31,21 +29,28 @@ from shared.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    RateLimited,
     SluiceError,
     StoreUnavailable,
 )
 from shared.logs import set_up_logs
 from shared.state.keys import TaskRef
+from shared.stream.capacity import MAX_CONNECTIONS_PER_CHANNEL, connection_limit
+from shared.stream.channels import Channel
 from shared.stream.connection import Connection, Receive, Send
-from shared.stream.entries import BEGINNING, Place, StreamId, parse_id
-from shared.stream.follower import Channel, Follower
-from shared.stream.replay import read_extent
-from shared.stream.silence import SilenceWatch, ended_ms, outcome, read_record
+from shared.stream.entries import BEGINNING, Entry, Place, StreamId, parse_id
+from shared.stream.exits import call_on_exit
+from shared.stream.follower import Follower
+from shared.stream.outcomes import ended_ms, outcome, read_record
+from shared.stream.pulse import Pulse
+from shared.stream.replay import Extent, read_extent
+from shared.stream.silence import SilenceWatch
 from shared.stream.source import Source
 
 log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 METHODS = "GET, HEAD, OPTIONS"
+RETRY_SECONDS_FULL = 5
 _CHANNEL = re.compile(r"/events/([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})")
 _STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -55,7 +60,7 @@ _STREAM_HEADERS = {
 
 
 class Bridge:
-    """All of one process: its readers, the shared reader and the watch over silent tasks."""
+    """All of one process: its readers, the shared reads, the pulse and the watch over silent tasks."""
 
     def __init__(self, settings: EventsSettings) -> None:
         self._settings = settings
@@ -68,13 +73,26 @@ class Bridge:
         return Source(self._settings.redis.url or "")
 
     @cached_property
+    def _limit(self) -> int:
+        return connection_limit()
+
+    @cached_property
     def _follower(self) -> Follower:
-        _call_on_exit(self.close)  # at the first request: by then the server has installed its own handlers
+        call_on_exit(self.close)  # at the first request: by then the server has installed its own handlers
+        # What was imported is there for good: a full collection need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         return Follower(self._source)
 
     @cached_property
     def _silence(self) -> SilenceWatch:
         return SilenceWatch(self._source, self._follower, lease_seconds=self._settings.time.lease_seconds)
+
+    @cached_property
+    def _pulse(self) -> Pulse:
+        stream = self._settings.stream
+        finest_seconds = min(stream.heartbeat_seconds, stream.max_connection_seconds)
+        return Pulse(self._connections, finest_seconds=finest_seconds, beat=self._follower.settle)
 
     def close(self) -> None:
         """End every connection, for its reader to come back elsewhere, and take no more."""
@@ -107,50 +125,51 @@ class Bridge:
         self, request: Request, service_id: str, task_id: str, receive: Receive, send: Send
     ) -> None:
         user_id = self._tokens.check(_token(request), service_id, task_id)
-        after = resume_place(request)
-        if self._closing:
-            raise StoreUnavailable("This server is closing; come back.", retry_after_seconds=1)
+        after = resume_place(request) or BEGINNING
         ref = TaskRef(task_id, service_id, user_id)
-        connection = Connection(receive, send, self._settings.stream, Place(after or BEGINNING))
+        connection = Connection(receive, send, self._settings.stream, Place(after))
         with self._joined(ref, connection) as channel:
-            await self._answer(request, connection, channel, after or BEGINNING, receive, send)
+            extent, end, seen = await self._what_is_there(channel, after)
+            headers = {**_STREAM_HEADERS, **self._cors(request)}
+            if seen:
+                await Response(status_code=204, headers=self._cors(request))(request.scope, receive, send)
+            elif request.method == "HEAD":
+                await _head(headers, send)
+            elif end is not None:
+                await connection.end_with(end, _raw(headers))
+            else:
+                self._follower.begin(channel, extent)
+                self._silence.start()
+                self._pulse.start()
+                await connection.run(self._source, channel, extent, _raw(headers))
 
-    async def _answer(
-        self,
-        request: Request,
-        connection: Connection,
-        channel: Channel,
-        after: StreamId,
-        receive: Receive,
-        send: Send,
-    ) -> None:
+    async def _what_is_there(self, channel: Channel, after: StreamId) -> tuple[Extent, Entry | None, bool]:
+        """Return the stream's ends, the outcome when only the record tells it, and whether the end was seen.
+
+        Raises:
+            NotFound: there is no such task of this user and service.
+        """
         extent = await read_extent(self._source, channel.key)
-        end = None
-        if extent.last is None:
-            record = await read_record(self._source, channel.ref)
-            if record is None:
-                raise NotFound
-            end = outcome(channel.ref, record)
-            seen = end is not None and after > (ended_ms(record), 0)
-        else:
-            seen = extent.was_seen_to_its_end(after)
-        headers = {**_STREAM_HEADERS, **self._cors(request)}
-        if seen:
-            await Response(status_code=204, headers=self._cors(request))(request.scope, receive, send)
-        elif request.method == "HEAD":
-            await Response(headers=headers)(request.scope, receive, send)
-        elif end is not None:
-            await connection.end_with(end, _raw(headers))
-        else:
-            self._follower.begin(channel, extent.last_id)
-            self._silence.start()
-            await connection.run(self._source, channel, extent, _raw(headers))
+        if extent.last is not None:
+            return extent, None, extent.was_seen_to_its_end(after)
+        record = await read_record(self._source, channel.ref)
+        if record is None:
+            raise NotFound
+        end = outcome(channel.ref, record)
+        return extent, end, end is not None and after > (ended_ms(record), 0)
 
     @contextmanager
     def _joined(self, ref: TaskRef, connection: Connection) -> Iterator[Channel]:
+        if self._closing:
+            raise StoreUnavailable("This server is closing; come back.", retry_after_seconds=1)
+        if len(self._connections) >= self._limit:
+            raise StoreUnavailable("This server is full; come back.", retry_after_seconds=RETRY_SECONDS_FULL)
         channel = self._follower.join(ref, connection)
         self._connections.add(connection)
         try:
+            if len(channel.subscribers) > MAX_CONNECTIONS_PER_CHANNEL:
+                message = "Too many connections read this task; close some."
+                raise RateLimited(message, retry_after_seconds=RETRY_SECONDS_FULL)
             yield channel
         finally:
             self._connections.discard(connection)
@@ -214,27 +233,10 @@ def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
-def _call_on_exit(close: Callable[[], None]) -> None:
-    """Call `close` when the process is told to end, before the server waits for its connections to do so.
-
-    The Functions Framework's application passes no lifespan events on, and open streams would hold the
-    server until it is killed.
-    """
-    loop = asyncio.get_running_loop()
-
-    def chained(signal_number: signal.Signals, previous: Any) -> None:
-        def handle(number: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(close)
-            if callable(previous):
-                previous(number, frame)
-
-        signal.signal(signal_number, handle)
-
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        try:
-            chained(signal_number, signal.getsignal(signal_number))
-        except ValueError:  # not in the main thread: whoever embeds us calls `close`
-            return
+async def _head(headers: dict[str, str], send: Send) -> None:
+    """Answer as a GET would, without its body: so without a length, which no stream has."""
+    await send({"type": "http.response.start", "status": 200, "headers": _raw(headers)})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _AsgiResponse(Response):

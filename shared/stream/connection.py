@@ -1,8 +1,15 @@
 """One reader's SSE connection: history, then what is pushed, until there is an end to it.
 
-It ends after the terminal event; at its rotation time, when the process closes or its channel is gone (with
-`retry:`, so that the browser comes back and resumes); when the reader goes away; and when it reads too
-slowly, in which case it is cut off, because what waits for it is memory that everybody else needs.
+    opened ─▶ catching up ─▶ idle ◀─▶ writing ─▶ ended       (the end; rotation, the process closes: `retry:`)
+                  ▲                      │
+                  └────── behind ◀───────┴─▶ cut off         (a reader that does not take what it is sent)
+
+A connection at rest is one coroutine that waits for its reader to go away: it has no timer (the pulse tells
+it the time) and no task of its own until there is something to write, which then goes out in one piece.
+
+What waits for a slow reader is bounded. Beyond the bound it is dropped, since Redis has it, and the reader is
+*behind*: once its socket takes data again it gets the whole text so far in one `resync` and goes on from
+there. A reader that takes nothing for a while is cut off, and resumes from its own place when it comes back.
 """
 
 from __future__ import annotations
@@ -10,8 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -19,157 +24,213 @@ from typing import Any
 
 from shared.config import StreamSettings
 from shared.errors import SluiceError
+from shared.stream.channels import Channel
+from shared.stream.cutting import reset
 from shared.stream.entries import Entry, Place, PlaceLost
-from shared.stream.follower import Channel
-from shared.stream.replay import Extent, replay
+from shared.stream.replay import Extent, replay, resynced
 from shared.stream.source import Source
 
 log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
 
-MAX_BUFFERED_ENTRIES = 2_000
-MAX_BUFFERED_BYTES = 1_000_000
-SEND_TIMEOUT_SECONDS = 30.0
+MAX_BUFFERED_ENTRIES = 256
+MAX_BUFFERED_BYTES = 65_536
+"""What waits for one reader here; the server holds as much again, and the kernel its own."""
+SEND_SECONDS = 30.0
+SEND_SECONDS_BEHIND = 5.0
+"""How long one write may wait for its reader to take what was written before."""
 RETRY_MS = (200, 2_000)
+HEARTBEAT_SHARE = (0.8, 1.0)
+LIFETIME_SHARE = (0.85, 0.98)
+"""Readers that came at the same moment get their heartbeats and ends at different ones."""
 OPENED = b": open\n\n"  # so that proxies pass the headers on at once
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 HEARTBEAT = b": hb\n\n"
-
-
-class Finished(Exception):
-    """The connection has nothing more to say."""
 
 
 class Connection:
     """A subscriber of one channel, and the ASGI response that carries it."""
+
+    __slots__ = (
+        *(
+            "_receive",
+            "_send",
+            "_settings",
+            "_place",
+            "_source",
+            "_channel",
+            "_extent",
+            "_buffer",
+            "_writing",
+        ),
+        *(
+            "_buffered_bytes",
+            "_behind",
+            "_leaving",
+            "_beating",
+            "_over",
+            "_sending_since",
+            "_beats_at",
+            "_ends_at",
+        ),
+    )
 
     def __init__(self, receive: Receive, send: Send, settings: StreamSettings, place: Place) -> None:
         self._receive = receive
         self._send = send
         self._settings = settings
         self._place = place
-        self._buffer: deque[Entry] = deque()
+        self._source: Source | None = None
+        self._channel: Channel | None = None
+        self._extent: Extent | None = None
+        self._buffer: deque[Entry] | None = None
         self._buffered_bytes = 0
-        self._changed = asyncio.Event()
-        self._leaving = self._gone = False
-        lifetime_seconds = settings.max_connection_seconds * random.uniform(0.85, 0.98)  # noqa: S311 - jitter
-        self._ends_at = time.monotonic() + lifetime_seconds
+        self._writing: asyncio.Task[None] | None = None
+        self._behind = self._leaving = self._beating = self._over = False
+        self._sending_since: float | None = None
+        self._beats_at = time.monotonic() + settings.heartbeat_seconds
+        self._ends_at = time.monotonic() + settings.max_connection_seconds * _jitter(LIFETIME_SHARE)
 
     # -- what others call: never blocks ---------------------------------------------------------------------
 
     def push(self, entry: Entry) -> None:
+        if self._behind:
+            return
+        if self._buffer is None:
+            self._buffer = deque()
         self._buffer.append(entry)
         self._buffered_bytes += len(entry.frame)
-        self._changed.set()
-        if len(self._buffer) > MAX_BUFFERED_ENTRIES or self._buffered_bytes > MAX_BUFFERED_BYTES:
-            self._cut_off()
+        count = len(self._buffer)
+        if count > MAX_BUFFERED_ENTRIES or (count > 1 and self._buffered_bytes > MAX_BUFFERED_BYTES):
+            self._fall_behind()
+        self._write_soon()
 
     def leave(self) -> None:
         self._leaving = True
-        self._changed.set()
+        self._write_soon()
+
+    def tick(self, now: float) -> None:
+        """Do what is due at `now`, of the monotonic clock."""
+        if self._sending_since is not None:
+            hurried = self._behind or self._leaving
+            if now - self._sending_since > (SEND_SECONDS_BEHIND if hurried else SEND_SECONDS):
+                self._cut_off()
+        elif now >= self._ends_at:
+            self.leave()
+        elif now >= self._beats_at:
+            self._beating = True
+            self._write_soon()
 
     # -- the response ---------------------------------------------------------------------------------------
 
-    async def run(
-        self, source: Source, channel: Channel, extent: Extent, headers: Sequence[tuple[bytes, bytes]]
-    ) -> None:
+    async def run(self, source: Source, channel: Channel, extent: Extent, headers: Headers) -> None:
         """Answer with the channel's events; returns when the response is complete or the reader is gone."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": list(headers)})
-        watching = asyncio.create_task(self._watch())
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._source, self._channel, self._extent = source, channel, extent
+        self._write_soon()
         try:
-            await self._end(await self._tell(source, channel, extent))
-        except TimeoutError:
-            self._cut_off()
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
         finally:
-            watching.cancel()
+            self._over = True
+            if self._writing is not None:
+                self._writing.cancel()
 
-    async def _tell(self, source: Source, channel: Channel, extent: Extent) -> bytes:
-        """Send history, then what comes, to the end; return what the last frame is to be."""
+    async def end_with(self, entry: Entry, headers: Headers) -> None:
+        """Answer with one last event and nothing else."""
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._write(entry.frame, last=True)
+
+    # -- writing: a task that lives as long as there is something to write ----------------------------------
+
+    def _write_soon(self) -> None:
+        if self._writing is None and self._source is not None and not self._over:
+            self._writing = asyncio.get_running_loop().create_task(self._write_out(self._source))
+
+    async def _write_out(self, source: Source) -> None:
         try:
-            await self._write(OPENED)
-            async for entries in replay(source, channel.key, extent, self._place):
-                await self._deliver(entries)
-            if channel.stalled is not None and not self._buffer:
-                await self._write(channel.stalled.frame)
-            while not self._leaving:
-                await self._live()
-        except Finished:
-            return b""
+            await self._write_all(source)
         except (PlaceLost, SluiceError) as error:
             log.warning("a reader is sent back to resume: %r", error)
-        return _retry()  # its own place says where to go on
+            await self._write(_retry(), last=True)  # its own place says where to go on
+        except Exception:
+            log.exception("a connection failed")
+            self._cut_off()
+        finally:
+            self._writing = None
 
-    async def end_with(self, entry: Entry, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Answer with one last event and nothing else."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": list(headers)})
-        await self._end(entry.frame)
+    async def _write_all(self, source: Source) -> None:
+        """Return once nothing is left to write, without waiting for anything after having looked."""
+        if self._extent is not None:
+            await self._tell_history(source, self._extent)
+        while not self._over:
+            if self._behind:
+                await self._catch_up(source)
+            elif self._buffer:
+                await self._deliver(self._taken())
+            elif self._leaving:
+                await self._write(_retry(), last=True)
+            elif self._beating:
+                await self._write(HEARTBEAT)
+            else:
+                self._buffer = None
+                return
 
-    async def _live(self) -> None:
-        """Send what waits, or wait for it as long as a heartbeat allows."""
-        if self._buffer:
-            entries = list(self._buffer)
-            self._buffer.clear()
-            self._buffered_bytes = 0
-            await self._deliver([entry for entry in entries if self._place.takes(entry)])
-            return
-        self._changed.clear()
-        left_seconds = self._ends_at - time.monotonic()
-        if self._gone:
-            raise Finished
-        if left_seconds <= 0:
-            self.leave()
-        elif not self._leaving and await self._is_silent(min(self._settings.heartbeat_seconds, left_seconds)):
-            await self._write(HEARTBEAT)
+    async def _tell_history(self, source: Source, extent: Extent) -> None:
+        await self._write(OPENED)
+        assert self._channel is not None
+        async for entries in replay(source, self._channel.key, extent, self._place):
+            await self._deliver(entries)
+        self._extent = None
+        await self._tell_stall()
 
-    async def _is_silent(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            return True
-        return False
+    async def _catch_up(self, source: Source) -> None:
+        """Tell a reader that was behind what it has missed; what is pushed from now on waits for it again."""
+        self._behind = False
+        assert self._channel is not None
+        await self._deliver(await resynced(source, self._channel.key, self._place))
+        await self._tell_stall()
+
+    async def _tell_stall(self) -> None:
+        if self._channel is not None and self._channel.stalled is not None and not self._buffer:
+            await self._write(self._channel.stalled.frame)
+
+    def _taken(self) -> list[Entry]:
+        """Empty the buffer; return what the reader has not had."""
+        entries, self._buffer, self._buffered_bytes = self._buffer or (), None, 0
+        return [entry for entry in entries if self._place.takes(entry)]
 
     async def _deliver(self, entries: Sequence[Entry]) -> None:
         if entries:
-            await self._write(b"".join(entry.frame for entry in entries))
-        if self._gone or any(entry.terminal for entry in entries):
-            raise Finished
+            last = any(entry.terminal for entry in entries)
+            await self._write(b"".join([entry.frame for entry in entries]), last=last)
 
-    async def _write(self, frames: bytes) -> None:
-        async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-            await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+    async def _write(self, frames: bytes, *, last: bool = False) -> None:
+        if self._over:
+            return
+        self._over, self._beating = last, False
+        self._sending_since = now = time.monotonic()
+        self._beats_at = now + self._settings.heartbeat_seconds * _jitter(HEARTBEAT_SHARE)
+        await self._send({"type": "http.response.body", "body": frames, "more_body": not last})
+        self._sending_since = None
 
-    async def _end(self, frames: bytes) -> None:
-        async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-            await self._send({"type": "http.response.body", "body": frames, "more_body": False})
+    # -- readers that do not read ---------------------------------------------------------------------------
 
-    async def _watch(self) -> None:
-        """Wait for the reader to go away."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-        self._changed.set()
+    def _fall_behind(self) -> None:
+        self._behind = True
+        self._buffer, self._buffered_bytes = None, 0
 
     def _cut_off(self) -> None:
-        """Close the connection without waiting for a reader that does not read.
+        """Close the connection without waiting for a reader that does not read."""
+        self._fall_behind()
+        self._over = True
+        reset(self._receive)
 
-        ASGI has no word for it: ending the response waits until the reader has taken what is buffered,
-        which it may never do. So the server's transport is looked up behind its `receive` (uvicorn); on a
-        server without one the response just ends.
-        """
-        self._gone = True
-        self._buffer.clear()
-        self._buffered_bytes = 0
-        self._changed.set()
-        transport = getattr(getattr(self._receive, "__self__", None), "transport", None)
-        if isinstance(transport, asyncio.Transport):
-            # Reset, or the kernel would keep what the reader has not taken for as long as it stays connected.
-            transport.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
-            )
-            transport.abort()
+
+def _jitter(share: tuple[float, float]) -> float:
+    return random.uniform(*share)  # noqa: S311 - jitter
 
 
 def _retry() -> bytes:

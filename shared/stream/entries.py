@@ -37,6 +37,12 @@ def parse_id(text: str) -> StreamId:
     return int(match[1]), int(match[2] or 0)
 
 
+def stored_id(text: str) -> StreamId:
+    """Parse an id as Redis gives it."""
+    ms, _, number = text.partition("-")
+    return int(ms), int(number)
+
+
 def format_id(id_: StreamId) -> str:
     return f"{id_[0]}-{id_[1]}"
 
@@ -51,11 +57,13 @@ class Entry:
     frame: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, event: Mapping[str, Any], id_: StreamId | None, text: str | None = None) -> Entry:
-        """Frame an event; `text` is its JSON when it is there already."""
+    def of(
+        cls, event: Mapping[str, Any], id_: StreamId | None, text: str | None = None, id_text: str = ""
+    ) -> Entry:
+        """Frame an event; `text` is its JSON and `id_text` its id where they are there already."""
         if text is None or "\n" in text or "\r" in text:  # a line break would end the frame's field
             text = dumps(event)
-        head = f"id: {format_id(id_)}\n" if id_ else ""
+        head = f"id: {id_text or format_id(id_)}\n" if id_ else ""
         frame = f"{head}event: {event['type']}\ndata: {text}\n\n".encode(errors="replace")
         return cls(id_, event["type"], event, frame)
 
@@ -77,12 +85,12 @@ def parse_entries(replies: Iterable[tuple[str, Sequence[str]]]) -> Iterator[Entr
     """Parse what XRANGE or XREAD answered; what is no event is logged and left out."""
     for id_text, fields in replies:
         try:
-            text = dict(zip(fields[::2], fields[1::2], strict=True))["e"]
-            entry = Entry.of(json.loads(text), parse_id(id_text), text)
+            text = fields[1] if fields[0] == "e" else dict(zip(fields[::2], fields[1::2], strict=True))["e"]
+            entry = Entry.of(json.loads(text), stored_id(id_text), text, id_text)
             if entry.is_text:
                 _ = entry.end, entry.event["count"], entry.event["attempt"], entry.event["step"]
             yield entry
-        except (KeyError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError):
             log.warning("the entry %s is not an event", id_text)
 
 

@@ -12,7 +12,16 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.stream.entries import BEGINNING, Entry, Place, StreamId, format_id, merged, parse_entries
+from shared.stream.entries import (
+    BEGINNING,
+    Entry,
+    Place,
+    StreamId,
+    format_id,
+    merged,
+    parse_entries,
+    stored_id,
+)
 from shared.stream.events import EventType
 from shared.stream.source import Source
 
@@ -57,19 +66,27 @@ async def replay(source: Source, key: str, extent: Extent, place: Place) -> Asyn
         async for page in _pages(source, key, place.last):
             yield list(merged(entry for entry in page if place.takes(entry)))
         return
+    if place.last > extent.last_id:
+        place.last = BEGINNING  # in a stream that is gone: nothing of this one has been seen
+    yield await resynced(source, key, place)
+
+
+async def resynced(source: Source, key: str, place: Place) -> list[Entry]:
+    """Return the whole text so far in one `resync` and what else is new at `place`, and move it along."""
     fold = Fold()
     async for page in _pages(source, key, BEGINNING):
         fold.add(page)
-    yield fold.entries()
-    place.last, place.lost, place.expected = fold.last, fold.text is None, fold.length
+    entries = [entry for entry in fold.entries() if (entry.id or BEGINNING) > place.last]
+    if fold.last > place.last:
+        place.last, place.lost, place.expected = fold.last, fold.text is None, fold.length
+    return entries
 
 
 async def _pages(source: Source, key: str, after: StreamId) -> AsyncIterator[Iterable[Entry]]:
     while True:
         page = await source.command("XRANGE", key, f"({format_id(after)}", "+", "COUNT", PAGE_ENTRIES)
         if page:
-            ms, _, number = page[-1][0].partition("-")
-            after = int(ms), int(number)
+            after = stored_id(page[-1][0])
             yield parse_entries(page)
         if len(page) < PAGE_ENTRIES:
             return

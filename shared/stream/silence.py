@@ -1,11 +1,12 @@
-"""What a silent stream means: asked of Redis rarely, and only when nothing has been heard for a lease.
+"""What a silent stream means: asked of Redis rarely, for all silent streams at once.
 
     alive     somebody holds the lease, or the task waits within its deadline
     stalled   nobody does, and nobody has taken over yet
     ended     the record says so, though the stream does not (it has expired): its outcome is in the record
     gone      there is no such task (any more)
 
-A connection never waits on a dead task without saying so (D32).
+One look at the deadlines of all silent tasks and at the few leases there are tells who is alive; only the
+others' records are read. A connection never waits on a dead task without saying so (D32).
 """
 
 from __future__ import annotations
@@ -14,97 +15,51 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.errors import StoreUnavailable
 from shared.routing import Model, Tier
 from shared.state import keys
-from shared.state.keys import TaskRef
-from shared.stream.entries import BEGINNING, Entry, StreamId
-from shared.stream.events import Cancelled, Done, Error, Event, Stalled, encode
-from shared.stream.follower import Channel, Follower
+from shared.stream.channels import Channel
+from shared.stream.entries import BEGINNING, Entry
+from shared.stream.events import EventType, Stalled, encode
+from shared.stream.follower import Follower
+from shared.stream.outcomes import Record, outcome, read_record, stalled_since
 from shared.stream.replay import read_extent
 from shared.stream.source import Source
 
 log = logging.getLogger(__name__)
-MAX_TICK_SECONDS = 1.0
+MAX_TICK_SECONDS = 4.0
 MAX_DOUBLINGS = 4
-FIELDS = (
-    *(
-        "userId",
-        "serviceId",
-        "state",
-        "step",
-        "steps",
-        "tier",
-        "holder",
-        "attempt",
-        "startedAt",
-        "finishedAt",
-    ),
-    *("result", "usage", "errorCode", "errorMessage", "refunded"),
-)
-Record = Mapping[str, str]
+CHANNELS_AT_ONCE = 200
+WAITING = frozenset({EventType.QUEUED, EventType.BACKPRESSURE, EventType.RETRYING, EventType.STEP_RESULT})
+"""A task whose last event is one of these holds no lease."""
+LOCKS = tuple(keys.slots(model, tier) for model in Model for tier in Tier)
 
 
-async def read_record(source: Source, ref: TaskRef) -> Record | None:
-    """Return a task's record, if there is one and it is this user's and this service's."""
-    values = await source.command("HMGET", keys.task(ref.task_id), *FIELDS)
-    record = {name: value for name, value in zip(FIELDS, values, strict=True) if value is not None}
-    theirs = record.get("userId") == ref.user_id and record.get("serviceId") == ref.service_id
-    return record if theirs and "state" in record else None
-
-
-def outcome(ref: TaskRef, record: Record, *, above: StreamId = BEGINNING) -> Entry | None:
-    """Return the terminal event that a record tells of; None while its task is open.
-
-    Its id is just above the moment of the end, and above whatever its reader has had: a reader that saw the
-    stored event is past it or as good as.
-    """
-    event = _outcome_event(record)
-    if event is None:
-        return None
-    ended_at = ended_ms(record)
-    text = encode(event, task_id=ref.task_id, attempt=int(record.get("attempt", 0)), at_ms=ended_at)
-    return Entry.of(json.loads(text), max((ended_at, 1), (above[0], above[1] + 1)), text)
-
-
-def ended_ms(record: Record) -> int:
-    return int(record.get("finishedAt", 0))
-
-
-def _outcome_event(record: Record) -> Event | None:
-    refunded = record.get("refunded") == "1"
-    match record["state"]:
-        case "done":
-            result = json.loads(record.get("result", "{}"))
-            return Done(
-                result=result,
-                usage=json.loads(record.get("usage", "{}")),
-                latency_ms=max(0, ended_ms(record) - int(record.get("startedAt", ended_ms(record)))),
-                text_length=len(result["text"]) if isinstance(result.get("text"), str) else 0,
-            )
-        case "failed":
-            code, message = record.get("errorCode", "internal"), record.get("errorMessage", "")
-            return Error(code=code, message=message, refunded=refunded)
-        case "cancelled":
-            return Cancelled(refunded=refunded)
-    return None
-
-
-async def stalled_since(source: Source, ref: TaskRef, record: Record, silent_since_ms: int) -> int | None:
-    """Return since when nobody holds an open task's lease, or it is overdue; None if all is well."""
-    if record["state"] == "queued":
-        now, deadline = await source.pipeline(("TIME",), ("ZSCORE", keys.OPEN_TASKS, ref.task_id))
-        limit = float(deadline) if deadline is not None else 0.0
-    else:
-        step = json.loads(record["steps"])[int(record["step"])]
-        lock = keys.slots(Model(step["modelId"]), Tier(record["tier"]))
-        now, lease = await source.pipeline(("TIME",), ("ZSCORE", lock, record["holder"]))
-        limit = float(lease) if lease is not None else 0.0
+async def suspects(source: Source, channels: Sequence[Channel]) -> list[Channel]:
+    """Return the channels whose task is not plainly alive: within its deadline and, if it runs, leased."""
+    ids = [channel.ref.task_id for channel in channels]
+    waiting = {channel for channel in channels if channel.last_type in WAITING}
+    leases = [("ZRANGE", lock, 0, -1, "WITHSCORES") for lock in LOCKS] if len(waiting) < len(channels) else []
+    now, deadlines, *locks = await source.pipeline(("TIME",), ("ZMSCORE", keys.OPEN_TASKS, *ids), *leases)
     now_ms = int(now[0]) * 1000 + int(now[1]) // 1000
-    return None if limit > now_ms else round(limit) or silent_since_ms
+    running = {task_id for holders in locks for task_id in _live(holders, now_ms)}
+
+    def is_alive(channel: Channel, deadline: str | None) -> bool:
+        if deadline is None:
+            return False  # it has ended, or never was
+        return channel.ref.task_id in running or (channel in waiting and float(deadline) > now_ms)
+
+    return [each for each, deadline in zip(channels, deadlines, strict=True) if not is_alive(each, deadline)]
+
+
+def _live(holders: Sequence[str], now_ms: int) -> Iterable[str]:
+    """Return the tasks of a lock's holders, `taskId:step:epoch`, whose lease has not lapsed."""
+    for holder, expiry_ms in zip(holders[::2], holders[1::2], strict=True):
+        if float(expiry_ms) > now_ms:
+            yield holder.partition(":")[0]
 
 
 @dataclass(slots=True)
@@ -115,6 +70,10 @@ class _Check:
     due_at: float
     doublings: int = 0
 
+    def looked(self, lease_seconds: float) -> None:
+        self.due_at = time.monotonic() + lease_seconds * 2**self.doublings
+        self.doublings = min(MAX_DOUBLINGS, self.doublings + 1)
+
 
 class SilenceWatch:
     """Looks after silent channels: after a lease's time, then at doubling intervals."""
@@ -124,6 +83,7 @@ class SilenceWatch:
         self._follower = follower
         self._lease_seconds = lease_seconds
         self._checks: dict[Channel, _Check] = {}
+        self._faults = 0
         self._watching: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -134,17 +94,31 @@ class SilenceWatch:
     async def _watch(self) -> None:
         while self._follower.channels:
             try:
-                for channel in self._due():
-                    await self._look(channel)
+                await self._look_around()
             except StoreUnavailable:
                 log.warning("silent tasks cannot be looked after: Redis is away")
             except Exception:
                 log.exception("silent tasks could not be looked after")
-            await asyncio.sleep(min(MAX_TICK_SECONDS, self._lease_seconds / 4))
+            await asyncio.sleep(min(MAX_TICK_SECONDS, self._lease_seconds / 8))
+
+    async def _look_around(self) -> None:
+        due = self._due()
+        for begin in range(0, len(due), CHANNELS_AT_ONCE):
+            part = due[begin : begin + CHANNELS_AT_ONCE]
+            suspected = set(await suspects(self._source, part))
+            for channel in part:
+                self._checks[channel].looked(self._lease_seconds)
+                if channel not in suspected:
+                    channel.stalled = None
+            await asyncio.gather(*map(self._look, suspected))
 
     def _due(self) -> list[Channel]:
+        """Return whom nothing was heard of for long; all, when Redis was away: it may have lost them."""
         channels = [channel for channel in self._follower.channels.values() if channel.cursor is not None]
         self._checks = {channel: self._check(channel) for channel in channels}
+        faults, self._faults = self._faults, self._follower.faults
+        if faults != self._faults:
+            return channels
         now = time.monotonic()
         return [channel for channel, check in self._checks.items() if check.due_at <= now]
 
@@ -155,12 +129,9 @@ class SilenceWatch:
         return check
 
     async def _look(self, channel: Channel) -> None:
-        check = self._checks[channel]
-        check.due_at = time.monotonic() + self._lease_seconds * 2**check.doublings
-        check.doublings = min(MAX_DOUBLINGS, check.doublings + 1)
         record = await read_record(self._source, channel.ref)
         if record is None:
-            _dismiss(channel)
+            channel.dismiss()
         elif end := outcome(channel.ref, record, above=channel.cursor or BEGINNING):
             await self._tell_end(channel, end)
         else:
@@ -184,8 +155,3 @@ class SilenceWatch:
             text = encode(Stalled(since=since), task_id=channel.ref.task_id, attempt=attempt)
             channel.stalled = Entry.of(json.loads(text), None, text)
             channel.push(channel.stalled)
-
-
-def _dismiss(channel: Channel) -> None:
-    for subscriber in tuple(channel.subscribers):
-        subscriber.leave()

@@ -1,11 +1,14 @@
 """The bridge's way to Redis: asynchronous, read-only, and mapped to the errors of the store.
 
-Ordinary reads share a few connections, however many readers come back at once; the one blocking read has
-its own.
+Ordinary commands share a few connections, and those that are asked for while all of these are at work travel
+together, in one round trip: a storm of readers who come back at once costs few of them. A blocking read has a
+connection of its own.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -16,10 +19,11 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from shared.errors import StoreUnavailable
+from shared.errors import SluiceError, StoreUnavailable
 from shared.state.store import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, Arg, raise_answered
 
-CONNECTIONS = 16
+CONNECTIONS = 4
+COMMANDS_AT_ONCE = 64
 Command = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -28,6 +32,9 @@ class Source:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._waiting: deque[tuple[Sequence[Arg], asyncio.Future[Any]]] = deque()
+        self._trips: set[asyncio.Task[None]] = set()
+        self._leaving = False
 
     @cached_property
     def _shared(self) -> Any:
@@ -40,14 +47,40 @@ class Source:
             CommandRefused: Redis answered an error.
             StoreUnavailable: it did not answer.
         """
-        return await _guarded(self._shared.execute_command(*args))
+        return await self._ask(args)
 
     async def pipeline(self, *commands: Sequence[Arg]) -> list[Any]:
-        """Run commands in one round trip, not atomically. Raises as `command`."""
+        """Run commands one after the other, not atomically. Raises as `command`."""
+        return await asyncio.gather(*map(self._ask, commands))
+
+    def _ask(self, args: Sequence[Arg]) -> asyncio.Future[Any]:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((args, answer))
+        if not self._leaving and len(self._trips) < CONNECTIONS:
+            self._leaving = True
+            trip = asyncio.create_task(self._travel())
+            self._trips.add(trip)
+            trip.add_done_callback(self._trips.discard)
+        return answer
+
+    async def _travel(self) -> None:
+        """Take what waits to Redis, until nothing does."""
+        self._leaving = False
+        while self._waiting:
+            taken = [self._waiting.popleft() for _ in range(min(COMMANDS_AT_ONCE, len(self._waiting)))]
+            asked = [(args, answer) for args, answer in taken if not answer.done()]
+            try:
+                replies = await self._round_trip([args for args, _ in asked])
+            except SluiceError as error:
+                replies = [error] * len(asked)
+            for (_, answer), reply in zip(asked, replies, strict=True):
+                _settle(answer, reply)
+
+    async def _round_trip(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         async with self._shared.pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)
-            replies: list[Any] = await _guarded(pipeline.execute())
+            replies: list[Any] = await _guarded(pipeline.execute(raise_on_error=False))
         return replies
 
     @asynccontextmanager
@@ -81,6 +114,20 @@ class Source:
         client.auto_close_connection_pool = True
         client.response_callbacks.clear()
         return client
+
+
+def _settle(answer: asyncio.Future[Any], reply: Any) -> None:
+    if answer.done():  # whoever asked is gone
+        return
+    if isinstance(reply, exceptions.ResponseError):
+        try:
+            raise_answered(reply)
+        except SluiceError as error:
+            answer.set_exception(error)
+    elif isinstance(reply, Exception):
+        answer.set_exception(reply)
+    else:
+        answer.set_result(reply)
 
 
 async def _guarded(call: Coroutine[Any, Any, Any]) -> Any:

@@ -1,0 +1,141 @@
+"""One blocking XREAD over a changing set of channels, on a connection of its own.
+
+    add ─▶ CLIENT UNBLOCK, unless a read that lists it is about to be sent ─▶ XREAD BLOCK ─▶ Channel.deliver
+
+No channel: no command. What is added while a read is under way is listed by the next, and the one under way
+is ended from another connection, however many are added meanwhile: between two reads there is a pause that
+grows with the list, so that a storm of newcomers costs a bounded share of Redis's time, and busy streams
+arrive several to a reply. With Redis away every channel keeps its cursor and goes on from there (D31, D34).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from shared.errors import StoreUnavailable
+from shared.state.store import ANSWER_TIMEOUT_SECONDS, CommandRefused
+from shared.stream.channels import Channel
+from shared.stream.entries import format_id
+from shared.stream.source import Command, Source
+
+log = logging.getLogger(__name__)
+BLOCK_SECONDS = 5.0
+BLOCK_SECONDS_WITHOUT_WAKING = 0.5
+"""The bound on a new channel's wait where Redis does not know CLIENT UNBLOCK."""
+MAX_ENTRIES_PER_STREAM = 100
+WAKE_PAUSE_SECONDS = 0.002
+PAUSE_SECONDS, PAUSE_SECONDS_PER_CHANNEL = 0.000_5, 0.000_003
+MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.05, 2.0
+STREAMS_AT_ONCE = 32
+"""Streams whose entries are handed out before the connections get to write."""
+
+
+class Reading:
+    """Reads a set of channels as long as there are any, through every fault of Redis.
+
+    Args:
+        spoke: told which channels had something new, after it was pushed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        block_seconds: float = BLOCK_SECONDS,
+        spoke: Callable[[list[Channel]], None] | None = None,
+    ) -> None:
+        self._source = source
+        self._block_seconds = block_seconds
+        self._spoke = spoke
+        self._channels: dict[str, Channel] = {}
+        self._running: asyncio.Task[None] | None = None
+        self._waking: asyncio.Task[None] | None = None
+        self._blocked_client: int | None = None
+        self._unlisted = False
+        self._backoff_seconds = MIN_BACKOFF_SECONDS
+        self.faults = 0
+        """How often Redis was lost; whoever watches for it may have to look what is left."""
+
+    @property
+    def channels(self) -> Mapping[str, Channel]:
+        return self._channels
+
+    def add(self, channels: Iterable[Channel]) -> None:
+        """Read these too, from their cursors."""
+        self._channels |= {channel.key: channel for channel in channels}
+        self._unlisted = True
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run())
+        elif self._blocked_client is not None and (self._waking is None or self._waking.done()):
+            self._waking = asyncio.create_task(self._wake())
+
+    def discard(self, channel: Channel) -> None:
+        """Read it no more. The read under way still lists it, and what that brings is dropped."""
+        if self._channels.get(channel.key) is channel:
+            del self._channels[channel.key]
+
+    async def _run(self) -> None:
+        self._backoff_seconds = MIN_BACKOFF_SECONDS
+        while self._channels:
+            try:
+                patience_seconds = self._block_seconds + ANSWER_TIMEOUT_SECONDS
+                async with self._source.own_connection(patience_seconds) as command:
+                    await self._read(command)
+            except (StoreUnavailable, CommandRefused) as error:
+                self.faults += 1
+                seconds = self._backoff_seconds
+                log.warning("a shared reader lost Redis and goes on in %.2f s: %s", seconds, error)
+                await asyncio.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311 - jitter
+                self._backoff_seconds = min(MAX_BACKOFF_SECONDS, seconds * 2)
+            except Exception:
+                log.exception("a shared reader failed and goes on")
+                await asyncio.sleep(MAX_BACKOFF_SECONDS)
+
+    async def _read(self, command: Command) -> None:
+        client_id = int(await command("CLIENT", "ID"))
+        while self._channels:
+            self._unlisted = False
+            channels = list(self._channels.values())
+            self._blocked_client = client_id
+            try:
+                reply = await command(*self._xread(channels))
+            finally:
+                self._blocked_client = None
+            self._backoff_seconds = MIN_BACKOFF_SECONDS
+            await self._deliver(reply or ())
+            if reply or self._unlisted:
+                await asyncio.sleep(PAUSE_SECONDS + len(channels) * PAUSE_SECONDS_PER_CHANNEL)
+
+    def _xread(self, channels: list[Channel]) -> tuple[str | int, ...]:
+        block_ms = max(1, round(self._block_seconds * 1000))
+        keys = [channel.key for channel in channels]
+        ids = [format_id(channel.cursor) for channel in channels if channel.cursor is not None]
+        return ("XREAD", "COUNT", MAX_ENTRIES_PER_STREAM, "BLOCK", block_ms, "STREAMS", *keys, *ids)
+
+    async def _deliver(self, reply: Iterable[tuple[str, Any]]) -> None:
+        spoke: list[Channel] = []
+        for number, (key, entries) in enumerate(reply, start=1):
+            if channel := self._channels.get(key):
+                channel.deliver(entries)
+                spoke.append(channel)
+            if number % STREAMS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if spoke and self._spoke:
+            self._spoke(spoke)
+
+    async def _wake(self) -> None:
+        """End the blocked read until one is under way that lists every channel."""
+        while self._unlisted and self._blocked_client is not None:
+            try:
+                await self._source.command("CLIENT", "UNBLOCK", self._blocked_client)
+            except CommandRefused:
+                self._block_seconds = min(self._block_seconds, BLOCK_SECONDS_WITHOUT_WAKING)
+                return
+            except StoreUnavailable:
+                return  # the reader notices by itself
+            # The read may be on its way to Redis still: then there was nothing to unblock yet.
+            await asyncio.sleep(WAKE_PAUSE_SECONDS)
