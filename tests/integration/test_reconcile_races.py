@@ -19,7 +19,7 @@ from shared.state.erasure import erase_user
 from shared.state.lifecycle import Attempt, Claim
 from shared.state.quota import grant
 from shared.state.store import Store, TcpStore
-from tests.integration.test_reconcile import check
+from tests.integration.reconcile_kit import check
 from tests.integration.transitions_kit import Bench, Job
 
 USERS = [f"u{number}" for number in range(6)]

@@ -20,7 +20,7 @@ from devstack.valkey import EmbeddedValkey, free_port
 from shared.routing import Lane
 from shared.state import keys
 from shared.state.store import Store, TcpStore
-from tests.integration.test_reconcile import check
+from tests.integration.reconcile_kit import check
 from tests.integration.transitions_kit import Bench, Job, poll
 
 ROOT = Path(__file__).parents[2]
