@@ -236,10 +236,11 @@ export class Transcript {
   }
 
   #replace(text) {
-    const changed = text !== this.text;
+    const before = this.text;
     this.text = text;
     this.#length = lengthOf(text);
-    return changed ? this.#change(text, true) : null;
+    if (text === before) return null;
+    return text.startsWith(before) ? this.#change(text.slice(before.length), false) : this.#change(text, true);
   }
 
   #append(event) {

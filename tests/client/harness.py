@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent
 MIN_NODE = 20
 NODE_SECONDS = 170
+TYPESCRIPT = "typescript@7"
 ADVICE = (
     f"The client's tests need Node {MIN_NODE} or newer. Playwright's wheel has one (make setup installs it); "
     "or install Node, or go on without these tests: SLUICE_NO_NODE=1 make test"
@@ -50,6 +51,18 @@ def _bundled_node() -> str | None:
 def _version_of(node: str) -> int:
     answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
     return int(answer.stdout.lstrip("v").split(".")[0] or 0) if answer.returncode == 0 else 0
+
+
+def find_tsc() -> str:
+    """Return a TypeScript compiler: the system's, else npm's, put into build/ once; skips where neither is to be had."""
+    folder = ROOT / "build" / "typescript"
+    local = folder / "node_modules" / ".bin" / "tsc"
+    if found := shutil.which("tsc") or shutil.which(local):
+        return found
+    if npm := shutil.which("npm"):
+        install = [npm, "install", "--prefix", str(folder), "--no-save", "--no-package-lock", TYPESCRIPT]
+        subprocess.run(install, capture_output=True, timeout=NODE_SECONDS, check=False)
+    return shutil.which(local) or pytest.skip("the types were not compiled: there is neither tsc nor npm")
 
 
 def run_node(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
@@ -88,6 +101,7 @@ class Control:
                 Route("/said/{label}", self._said),
                 Route("/connections", lambda _: JSONResponse(self._front.connections)),
                 Route("/llm", self._llm, methods=["POST"]),
+                Route("/pace", self._pace, methods=["POST"]),
                 Route("/{order}", self._order, methods=["POST"]),
             ]
         )
@@ -104,6 +118,11 @@ class Control:
     async def _llm(self, request: Request) -> Response:
         fault: dict[str, Any] = await request.json()
         self._stack.llm.fail(fault.pop("kind"), **fault)
+        return JSONResponse("ok")
+
+    async def _pace(self, request: Request) -> Response:
+        """Let the model talk faster or slower from its next call on."""
+        self._stack.llm.pace.tokens_per_second = (await request.json())["tokensPerSecond"]
         return JSONResponse("ok")
 
     def _order(self, request: Request) -> Response:

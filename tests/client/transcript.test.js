@@ -52,7 +52,16 @@ test("the next step's text takes the place of the one before, whatever their att
 });
 
 test("a resync replaces the text, and what follows goes on after it", () => {
-  assert.equal(told(start, batch(0, "abc"), { type: "resync", text: "a👍cd" }, batch(4, "e")).text, "a👍cde");
+  const { text, changes } = told(start, batch(0, "abc"), { type: "resync", text: "a👍cd" }, batch(4, "e"));
+  assert.equal(text, "a👍cde");
+  assert.deepEqual(changes[2], { step: 0, attempt: 1, appended: "a👍cd", replaced: true });
+});
+
+test("what only goes on with the text that is there is appended, and replaces nothing", () => {
+  const { changes } = told(start, { type: "resync", text: "ab" }, { type: "resync", text: "ab👍" }, done("ab👍c"));
+  assert.deepEqual(changes.slice(1).map(({ appended, replaced }) => [appended, replaced]), [
+    ["ab", false], ["👍", false], ["c", false],
+  ]);
 });
 
 test("the result's text has the last word; a result without one leaves the text alone", () => {

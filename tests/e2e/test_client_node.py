@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from devstack.stack import Stack
-from tests.client.harness import FOLDER, ROOT, controlled, run_node, run_test_file
+from tests.client.harness import FOLDER, ROOT, controlled, find_tsc, run_node, run_test_file
 
 pytestmark = pytest.mark.timeout(180)  # a file of tests at a time
 CLIENT = ROOT / "client"
@@ -65,6 +66,17 @@ def test_every_export_of_the_module_is_in_its_types() -> None:
     types = (CLIENT / "sluice.d.ts").read_text(encoding="utf-8")
     declared = re.findall(r"^export (?:class|function|const) (\w+)", types, re.MULTILINE)
     assert sorted(declared) == sorted(json.loads(said))
+
+
+def test_the_types_fit_how_a_frontend_uses_them() -> None:
+    """What is right compiles, and what is wrong does not: the file says which is which."""
+    flags = (
+        "--noEmit --strict --target es2022 --lib es2024,dom,dom.iterable,dom.asynciterable --module nodenext"
+    )
+    said = subprocess.run(
+        [find_tsc(), *flags.split(), str(FOLDER / "types.ts")], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stdout
 
 
 def test_the_client_has_no_dependencies_and_ships_what_it_names() -> None:
