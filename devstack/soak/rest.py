@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from dataclasses import dataclass
 
@@ -12,6 +14,8 @@ from devstack.soak.watch import Seen
 from devstack.stack import Stack
 
 SWEEP_EVERY_SECONDS = 2.0
+TRAFFIC_SWEEP_SECONDS = 6.0
+"""A good deal below the waiting budget, as SWEEP_MINUTES is by default."""
 POLL_SECONDS = 0.1
 
 
@@ -31,6 +35,13 @@ class Unrest:
         return (
             f"{self.open_tasks} tasks, {self.messages} messages, {self.calls} calls, {self.readers} readers"
         )
+
+
+def keep_sweeping(stack: Stack, ending: threading.Event) -> None:
+    """Sweep as the schedule does, which knows no shorter interval than a minute; a publish may fail."""
+    while not ending.wait(TRAFFIC_SWEEP_SECONDS):
+        with contextlib.suppress(httpx.HTTPError):
+            sweep(stack)
 
 
 def look(stack: Stack, book: Book, seen: Seen) -> Unrest:

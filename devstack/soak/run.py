@@ -25,7 +25,7 @@ from devstack.soak.money import check_money
 from devstack.soak.outcomes import check_outcomes
 from devstack.soak.plan import Plan
 from devstack.soak.reconciling import check_reconciliation
-from devstack.soak.rest import come_to_rest
+from devstack.soak.rest import come_to_rest, keep_sweeping
 from devstack.soak.texts import check_texts
 from devstack.soak.users import Ending, User
 from devstack.soak.watch import Watch
@@ -36,8 +36,8 @@ from shared.routing import Lane
 SETTINGS = {
     "LEASE_SECONDS": "2",
     "WORKER_TIMEOUT_SECONDS": "8",
-    "MAX_WAIT_SECONDS_STREAM": "12",
-    "MAX_WAIT_SECONDS_BATCH": "12",
+    "MAX_WAIT_SECONDS_STREAM": "30",
+    "MAX_WAIT_SECONDS_BATCH": "30",
     "TASK_RETRIES": "3",
     "SWEEP_MINUTES": "1",
     "DEEPSEEK_MAX_WORKERS": "3",
@@ -50,7 +50,7 @@ SETTINGS = {
     "MAX_CONNECTION_SECONDS": "20",
 }
 """Small everywhere, so that every limit is met: slots, places, coins, leases, connections' lives."""
-REST_SECONDS = 75.0
+REST_SECONDS = 90.0
 """Longer than a task of two steps can last whose every attempt is lost."""
 USERS_SECONDS = 30.0
 CLOSING_SECONDS = 5.0
@@ -153,7 +153,10 @@ def check(evidence: Evidence) -> list[Finding]:
 def _traffic(progress: Progress, ending: Ending, interrupted: threading.Event) -> None:
     """Let users and faults loose until the plan's time is over; returns when all of it has stopped."""
     plan, stack, started_at = progress.plan, progress.stack, progress.started_at
-    threads = [threading.Thread(target=progress.injector.run, args=(started_at,), daemon=True)]
+    threads = [
+        threading.Thread(target=progress.injector.run, args=(started_at,), daemon=True),
+        threading.Thread(target=keep_sweeping, args=(stack, ending.traffic), daemon=True),
+    ]
     for number in range(plan.users):
         acts = [act for act in plan.acts if act.user == number]
         user = User(stack, plan.user_name(number), acts, progress.book, ending)
