@@ -18,7 +18,7 @@ from devstack.soak.report import print_report, write_json
 from devstack.soak.run import Outcome, soak, stack_for_soak
 
 pytestmark = pytest.mark.timeout(
-    150
+    200
 )  # seconds of traffic, and a cool-down that may take as long as a task can
 SEED = 5
 SECONDS = 15.0
