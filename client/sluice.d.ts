@@ -248,7 +248,7 @@ export interface Cancellation {
 
 export interface Client {
   submit(action: Action, input: Input, options?: SubmitOptions): Promise<AcceptedTask>;
-  /** Follows a task, or the stream at an address. */
+  /** Follows a task, given as itself, by its id, or by the address of its stream. */
   follow(target: string | { taskId?: string; streamUrl?: string }, options?: FollowOptions): Following;
   /** A task that was started before, by its id or by what is known of it. */
   task(known: string | { taskId: string; streamUrl?: string }): Task;

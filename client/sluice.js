@@ -821,9 +821,10 @@ export function createClient({ actionsUrl, getToken, fetch = globalThis.fetch, c
 }
 
 function placeOf(target) {
-  const { taskId, streamUrl: url = null } = typeof target === "string" ? { streamUrl: target } : target;
-  const id = taskId ?? url?.match(/\/events\/[^/]+\/([^/?#]+)/)?.[1];
-  if (!id) throw new TypeError("follow takes a task or the address of its stream");
+  const isName = typeof target === "string";
+  const { taskId, streamUrl: url = null } = isName ? { [target.includes("/") ? "streamUrl" : "taskId"]: target } : target;
+  const id = taskId || url?.match(/\/events\/[^/]+\/([^/?#]+)/)?.[1];
+  if (!id) throw new TypeError("follow takes a task, its id, or the address of its stream");
   return { taskId: id, url };
 }
 

@@ -265,16 +265,18 @@ test("a user who is refused is not asked for ever", async () => {
 });
 
 test("a task without an address is followed by asking for one", async () => {
-  const run = await follow({ streams: [bridge(wholeStory())], actions: [taskStatus("running")] }, { taskId: "t1" });
-  assertWhole(run);
-  assert.deepEqual(run.requests.map(({ kind }) => kind), ["actions", "streams"]);
+  for (const target of [{ taskId: "t1" }, "t1"]) {
+    const run = await follow({ streams: [bridge(wholeStory())], actions: [taskStatus("running")] }, target);
+    assertWhole(run);
+    assert.deepEqual(run.requests.map(({ kind }) => kind), ["actions", "streams"]);
+  }
 });
 
 test("an address alone says which task it is", async () => {
   const ended = taskStatus("cancelled");
   const run = await follow({ streams: [refusal(404, "not_found")], actions: [ended] }, TASK.streamUrl);
   assert.match(run.of("actions")[0].url, /\/tasks\/t1$/);
-  assert.throws(() => run.client.follow("https://elsewhere.example/"), TypeError);
+  for (const none of ["https://elsewhere.example/", "", {}]) assert.throws(() => run.client.follow(none), TypeError);
 });
 
 test("a restarted attempt replaces the text of its step, and never appends to it", async () => {
