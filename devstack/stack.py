@@ -33,7 +33,14 @@ from devstack.upstash.server import UpstashStandIn
 from devstack.valkey import EmbeddedValkey
 from scripts.bundle import BUILD_FOLDER, stage
 from scripts.catalogue import load_catalogue
-from shared.config import ConcurrencyConfig, RedisSettings, SigningKeys, get_concurrency_config
+from shared.config import (
+    ConcurrencyConfig,
+    RedisSettings,
+    SigningKeys,
+    get_concurrency_config,
+    load_reconciliation,
+)
+from shared.state.reconciliation import Report, reconcile
 from shared.state.store import Store, open_store
 
 TOKEN_SECONDS = 12 * 3600
@@ -164,6 +171,14 @@ class Stack:
         with contextlib.closing(self.open_store()) as store:
             return read_gauges(store, self.limits)
 
+    def reconcile(self) -> Report:
+        """Compare what Redis holds with the task records, as `scripts/reconcile.py` does; repairs nothing."""
+        settings = load_reconciliation({"REDIS_URL": self.redis_url, **self._overrides})
+        with contextlib.closing(self.open_store()) as store:
+            return reconcile(
+                store, concurrency=settings.concurrency, time=settings.time, stream=settings.stream
+            )
+
     def pid(self, name: str) -> int | None:
         """Return the process id of a function's server, None when it does not run."""
         return self._functions[name].pid
@@ -187,6 +202,10 @@ class Stack:
         """Stop a function as a paused machine stops, and return its process, to `thaw` it later."""
         self._functions[name].freeze()
         return self._functions[name]
+
+    def front(self, name: str) -> Front:
+        """Return a fronted function's public address, whose network can be cut."""
+        return self._fronts[name]
 
     def stand_by(self, name: str) -> None:
         """Start another instance of a fronted function, without waiting until it listens."""

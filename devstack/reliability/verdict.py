@@ -62,14 +62,14 @@ def examine(
 
 
 def at_rest(stack: Stack, seconds: float = REST_SECONDS) -> list[Problem]:
-    """Wait until nothing is queued, running or on its way; return what stayed."""
+    """Wait until nothing is queued, running or on its way; return what stayed, and what differs."""
     try:
         until(lambda: True if stack.gauges().is_empty else None, "rest", seconds)
         until(lambda: None if stack.llm.state["running"] else True, "the last model call", seconds)
     except AssertionError:
         left = stack.gauges().to_json() | {"models": stack.llm.state["running"]}
         return [Problem("lost", f"never came back: {left}")]
-    return []
+    return [Problem("wrong", f"{each.kind}: {each.what}") for each in stack.reconcile().differences]
 
 
 def stored_events(someone: Frontend, accepted: dict[str, Any]) -> list[dict[str, Any]]:

@@ -59,8 +59,8 @@ def crowd(stack: Stack, tally: Tally, effort: Effort) -> None:
             [Problem("wrong", f"only {at_next_try} of {len(refused)} refused got in at their next try")], 0
         )
     tally.faults += len(refused)
-    tally.ran(_order(visits), 0)
     _all_end(stack, tally, visits)
+    tally.ran(_order(visits), 0)
 
 
 def slots_taken(stack: Stack, tally: Tally, effort: Effort) -> None:
