@@ -80,6 +80,12 @@ def deliver_again(stack: Stack, *messages: Sent) -> None:
         _call(stack, "POST", f"/v2/publish/{message.url}", message.body, {"Upstash-Retries": "0"})
 
 
+def forget(stack: Stack, *messages: Sent) -> None:
+    """Have QStash lose messages that it was to deliver, again or at all."""
+    for message in messages:
+        _call(stack, "DELETE", f"/v2/messages/{message.id}")
+
+
 def purge_dead_letters(stack: Stack) -> None:
     """Delete all dead letters, as an operator may who takes them for rubbish."""
     _call(stack, "DELETE", "/v2/dlq")

@@ -9,7 +9,17 @@ from typing import Any
 from devstack.frontend import Frontend, until
 from devstack.reliability.messages import faults
 from devstack.reliability.tally import Problem, Tally
-from devstack.reliability.traffic import TEXT, UPLOAD, ModelCalls, find, payer, published, start
+from devstack.reliability.traffic import (
+    TEXT,
+    UPLOAD,
+    ModelCalls,
+    find,
+    payer,
+    published,
+    slowly,
+    start,
+    unanswered,
+)
 from devstack.reliability.trials import Effort
 from devstack.stack import Stack
 
@@ -26,6 +36,21 @@ def unknown_publish(stack: Stack, tally: Tally, effort: Effort) -> None:
         job = find(someone, someone.get("/resume").json()["tasks"]["upload-resume"], UPLOAD)
         calls.close(tally, expected=0)
         tally.ran([*job.verdict(ends="error", code="publish_failed"), *published(stack, job, 1)])
+        if effort.thorough:
+            _refused_in_mid_run(stack, tally)
+
+
+def _refused_in_mid_run(stack: Stack, tally: Tally) -> None:
+    """No answer, both times: the message runs already when its user is told that there is none."""
+    calls = ModelCalls(stack)
+    silent = {"publish_status_accepts": True, "publish_status": "hang"}
+    with slowly(stack, 5), faults(stack, **silent), ThreadPoolExecutor() as pool:
+        job = unanswered(pool, payer(stack), TEXT)
+        job.reader.wait_for("token_batch")
+        job.reader.wait()
+    tally.faults += 1
+    calls.close(tally, expected=1)
+    tally.ran([*job.verdict(ends="error", code="publish_failed"), *published(stack, job, 1)])
 
 
 def half_known_publish(stack: Stack, tally: Tally, effort: Effort) -> None:

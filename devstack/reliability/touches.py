@@ -17,7 +17,7 @@ from devstack.stack import Stack
 
 
 def _status(job: Job) -> list[Problem]:
-    job.someone.status(job.accepted)
+    job.someone.outcome(job.accepted)  # polled, as a page does
     return []
 
 

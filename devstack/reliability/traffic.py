@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+
+import httpx
 
 from devstack.frontend import JOB, RESUME, Frontend, Reader, advertisement, until
 from devstack.reliability.messages import all_at_rest, sent
@@ -99,7 +102,8 @@ def _with_resume(someone: Frontend) -> Frontend:
     """Upload a résumé unless there is one; again when it waited too long for its turn, on a busy machine."""
     while not someone.get("/resume").json()["summary"]:
         job = start(someone, UPLOAD)
-        assert job.hears("done", "error") == "done" or job.reader.all[-1]["code"] == "wait_timeout"
+        job.hears("done", "error")
+        assert job.reader.all[-1].get("code") in {None, "wait_timeout", "lost"}, job.reader.all
     return someone
 
 
@@ -126,9 +130,29 @@ def teach(stack: Stack) -> None:
     stack.llm.fail("says", text=SAID, model="deepseek-reasoner", times=None)
 
 
-def undeliverable(to: str) -> dict[str, object]:
-    """Return the switches that keep QStash from delivering one message to a lane until it gives up on it."""
-    return {"drop_delivery": TRIES, "only": {"drop_delivery": to}}
+def unanswered(pool: ThreadPoolExecutor, someone: Frontend, errand: Errand, **headers: str) -> Job:
+    """Ask for something that is admitted and gets no answer; return the task that came of it."""
+    before = tasks_of(someone)
+
+    def ask() -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            someone.post(f"/actions/{errand.action}", errand.body, **headers)
+
+    pool.submit(ask)
+    task_id = until(lambda: next(iter(tasks_of(someone) - before), None), "the admission")
+    return find(someone, task_id, errand)
+
+
+def tasks_of(someone: Frontend) -> set[str]:
+    """Return the ids of a user's newest uploads and of all their services' tasks."""
+    services = someone.get("/services").json()["services"]
+    pages = [someone.get(f"/services/{service['serviceId']}").json() for service in services]
+    return {task_id for page in (someone.get("/resume").json(), *pages) for task_id in page["tasks"].values()}
+
+
+def undeliverable(to: str, messages: int = 1) -> dict[str, object]:
+    """Return the switches that keep QStash from delivering messages to a lane until it gives up on them."""
+    return {"drop_delivery": TRIES * messages, "only": {"drop_delivery": to}}
 
 
 def published(stack: Stack, job: Job, count: int) -> list[Problem]:
