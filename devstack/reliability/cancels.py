@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from devstack.frontend import until
-from devstack.reliability.subjects import Started, Subject, all_at_once
+from devstack.reliability.subjects import STREAMED_MODEL, STRUCTURED_MODEL, Started, Subject, all_at_once
 from devstack.reliability.tally import Problem, Tally
 from devstack.reliability.trials import Effort, Trial
 from devstack.reliability.verdict import at_rest
@@ -51,7 +51,7 @@ def run_cancels(stack: Stack, tally: Tally, effort: Effort) -> None:
 def _cancelled(stack: Stack, tally: Tally, moment: Moment) -> list[Problem]:
     subject = Subject(stack, moment.name)
     if moment.streams:
-        subject.with_resume()
+        subject.prepared()
     subject.fails(moment.kind, streams=moment.streams, **moment.facts)
     task = subject.start(streams=moment.streams)
     _wait_for(task, moment, stack)
@@ -65,8 +65,11 @@ def _cancelled(stack: Stack, tally: Tally, moment: Moment) -> list[Problem]:
 
 def _wait_for(task: Started, moment: Moment, stack: Stack) -> None:
     """Wait until the model is at it, and so far."""
-    about = task.owner.user
-    until(lambda: next((True for r in stack.llm.requests if about in r.prompt), None), f"a call: {moment}")
+    model, about = STREAMED_MODEL if task.streams else STRUCTURED_MODEL, task.owner.user
+    until(
+        lambda: next((True for r in stack.llm.requests if r.model == model and about in r.prompt), None),
+        f"a call: {moment}",
+    )
     until(
         lambda: True if task.reader.types.count("token_batch") >= moment.batches else None,
         f"text: {moment}",

@@ -45,9 +45,7 @@ KINDS = (True, False)
 
 def _subject(stack: Stack, case: Case, *, streams: bool) -> Subject:
     subject = Subject(stack, case.kind)
-    if streams:
-        subject.with_resume()
-    return subject
+    return subject.prepared() if streams else subject
 
 
 def passes(stack: Stack, case: Case, *, streams: bool) -> list[Problem]:
@@ -128,7 +126,7 @@ def run_away(stack: Stack, tally: Tally, effort: Effort) -> None:
             (stack.llm.out_of_reach, "provider_timeout"),
         ):
             subjects = [Subject(stack, "away") for _ in KINDS]
-            subjects[0].with_resume()
+            subjects[0].prepared()
             _away(tally, away, code, subjects)
             _rest(stack, tally)
 
@@ -156,8 +154,7 @@ def run_endless(stack: Stack, tally: Tally, effort: Effort) -> None:
 
 
 def _endless_text(stack: Stack) -> list[Problem]:
-    subject = Subject(stack, "endless")
-    subject.with_resume()
+    subject = Subject(stack, "endless").prepared()
     subject.fails("endless", streams=True, text=subject.text)
     said = islice(cycle(split_pieces(subject.text)), SPECS[Template.JOB_MATCH].max_tokens)
     return subject.start(streams=True).examine(said="".join(said))

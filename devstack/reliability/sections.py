@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from devstack.reliability import broker, kills, losses, provider, waiting
+from devstack.reliability import broker, kills, losses, provider, redis_faults, waiting
 from devstack.reliability.trials import Section
 
 SECTIONS: tuple[Section, ...] = (
@@ -10,5 +10,6 @@ SECTIONS: tuple[Section, ...] = (
     broker.SECTION,
     waiting.SECTION,
     provider.SECTION,
+    redis_faults.SECTION,
     losses.SECTION,
 )

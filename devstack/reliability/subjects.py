@@ -5,11 +5,12 @@ A fault that is `about` those words spoils this user's calls alone, so that many
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from devstack.frontend import JOB, RESUME, Frontend, Reader
 from devstack.reliability.tally import Problem, Tally
@@ -63,18 +64,39 @@ class Subject(Frontend):
         said = f"The match of {self.user} is a good one, as every line of the material shows. "
         return f"score: 72\n\n## Overall\n\n{said * 4}"
 
+    @property
+    def summary(self) -> str:
+        """What the model says of this user's résumé: short, so that nobody waits for it."""
+        return json.dumps({"header": {"name": NAME}, "summary": f"Eight years in payments, {self.user}."})
+
+    @property
+    def resume(self) -> dict[str, str]:
+        """What this user uploads."""
+        return {"text": f"{RESUME}\nFor {self.user}.", "locale": "en"}
+
+    def speaks(self, *, streams: bool) -> None:
+        """Let the model say `text` or `summary` from now on; faults armed before come first."""
+        said = self.text if streams else self.summary
+        self.fails("says", streams=streams, times=None, text=said)
+
     def fails(self, kind: str, *, streams: bool, times: int | None = 1, **facts: Any) -> None:
         """Let the model fail this user's next calls."""
         model = STREAMED_MODEL if streams else STRUCTURED_MODEL
         self.stack.llm.fail(kind, model=model, about=self.user, times=times, **facts)
 
+    def prepared(self) -> Self:
+        """Have a summarised résumé, as a match needs one."""
+        status = self.outcome(self.start(streams=False).accepted)
+        assert status["state"] == "done", status
+        return self
+
     def start(self, *, streams: bool) -> Started:
-        """Start a match, whose model says `text` unless it fails first, or upload a résumé."""
+        """Start a match, or upload a résumé."""
+        self.speaks(streams=streams)
         if streams:
-            self.fails("says", streams=True, times=None, text=self.text)
             accepted = self.act("create-service", {"jobText": f"{JOB}\nFor {self.user}.", "locale": "en"})
         else:
-            accepted = self.act("upload-resume", {"text": f"{RESUME}\nFor {self.user}.", "locale": "en"})
+            accepted = self.act("upload-resume", self.resume)
         return Started(self, accepted, Reader(accepted["streamUrl"]), streams)
 
 
