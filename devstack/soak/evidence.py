@@ -12,7 +12,7 @@ from devstack.llm.transcript import Call
 from devstack.soak.book import Answered, Book, Taken
 from devstack.soak.injector import Injector, Interruption
 from devstack.soak.plan import Plan
-from devstack.soak.rest import Unrest
+from devstack.soak.rest import Unrest, retrying
 from devstack.soak.watch import PAIRS, Seen, established, live_leases
 from devstack.stack import Stack
 from shared.config import ConcurrencyConfig
@@ -48,6 +48,8 @@ class Leftovers:
     connections: Mapping[str, int]
     """To each function and to Redis."""
     blocked_clients: int
+    retrying: int = 0
+    """Messages that wait for the broker's back-off."""
 
 
 @dataclass(slots=True)
@@ -154,6 +156,7 @@ def _leftovers(stack: Stack, store: Store, users: Sequence[str], unrest: Unrest)
         unrest=unrest,
         connections=connections(stack),
         blocked_clients=_blocked(store),
+        retrying=retrying(stack),
     )
 
 

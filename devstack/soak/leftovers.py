@@ -27,6 +27,7 @@ def check_leftovers(evidence: Evidence) -> Iterator[Finding]:
     told = f"{len(left.places)} queues, leases, open tasks, users' sets; {left.lapsed_leases} lapsed leases"
     yield Finding.of("all sets are empty", told, _sets(left))
     told = ", ".join(f"{name} {count}" for name, count in left.connections.items())
+    told += f"; {left.retrying} messages wait for a retry" if left.retrying else ""
     yield Finding.of("no call, no message, no reader is left", told, _wires(left, evidence.quiet_connections))
     judged = {name: each for name, samples in evidence.seen.memory.items() if (each := quarters(samples))}
     told = ", ".join(f"{name} {second:.0f} → {last:.0f} MiB" for name, (second, last) in judged.items())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from devstack.qstash.journal import LogState
 from devstack.soak.book import Book
 from devstack.soak.watch import Seen
 from devstack.stack import Stack
@@ -16,7 +17,7 @@ from devstack.stack import Stack
 SWEEP_EVERY_SECONDS = 2.0
 TRAFFIC_SWEEP_SECONDS = 6.0
 """A good deal below the waiting budget, as SWEEP_MINUTES is by default."""
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Unrest:
 
     open_tasks: int
     messages: int
+    """On their way, or about to be."""
     calls: int
     readers: int
 
@@ -46,12 +48,25 @@ def keep_sweeping(stack: Stack, ending: threading.Event) -> None:
 
 def look(stack: Stack, book: Book, seen: Seen) -> Unrest:
     """Return what is under way now."""
+    messages = stack.qstash.state()["open"]
     return Unrest(
         open_tasks=seen.open_tasks,
-        messages=stack.qstash.state()["open"],
+        messages=messages - retrying(stack) if messages else 0,
         calls=sum(stack.llm.state["running"].values()),
         readers=sum(reader.end is None for reader in book.readers()),
     )
+
+
+def retrying(stack: Stack) -> int:
+    """Return how many messages only wait for their next retry.
+
+    The broker's own back-off is minutes, also at the stand-in's time scale; what is delivered then finds its
+    task ended.
+    """
+    latest: dict[str, str] = {}
+    for event in stack.qstash.events():  # newest first
+        latest.setdefault(event["messageId"], event["state"])
+    return sum(state == LogState.RETRY for state in latest.values())
 
 
 def come_to_rest(stack: Stack, book: Book, seen: Seen, *, deadline_seconds: float) -> Unrest:

@@ -101,7 +101,7 @@ def stack_for_soak(build_folder: Path = BUILD_FOLDER) -> Stack:
         overrides=SETTINGS,
         qstash_time_scale=0.1,
         first_token_ms=150,
-        tokens_per_second=500,
+        tokens_per_second=300,
         build_folder=build_folder,
     )
 

@@ -17,9 +17,8 @@ from devstack.soak.drawing import draw_plan
 from devstack.soak.report import print_report, write_json
 from devstack.soak.run import Outcome, soak, stack_for_soak
 
-pytestmark = pytest.mark.timeout(
-    200
-)  # seconds of traffic, and a cool-down that may take as long as a task can
+# Seconds of traffic, and then a cool-down that may take as long as a task can.
+pytestmark = pytest.mark.timeout(200)
 SEED = 5
 SECONDS = 15.0
 
