@@ -22,7 +22,7 @@ LIVE = sorted((FOLDER / "stack").glob("*.test.js"))
 @pytest.fixture(scope="module")
 def addresses(build_folder: Path) -> Iterator[dict[str, str]]:
     overrides = {
-        "LEASE_SECONDS": "1",
+        "LEASE_SECONDS": "2",
         "WORKER_TIMEOUT_SECONDS": "30",
         "MAX_WAIT_SECONDS_STREAM": "40",
         "USER_MAX_ACTIVE": "2",

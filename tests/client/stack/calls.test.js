@@ -3,14 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createClient } from "../../../client/sluice.js";
-import { RESUME, ask, jobFor, someone, startMatch, watch } from "./live.js";
+import { RESUME, ask, jobFor, reader, startMatch, stranger, watch } from "./live.js";
 
 const ACTIONS = process.env.SLUICE_TEST_ACTIONS;
-
-async function stranger(user, options = {}) {
-  const token = await ask(`token/${user}`);
-  return createClient({ actionsUrl: ACTIONS, getToken: () => token, ...options });
-}
 
 test("a file becomes a résumé, and can be read back", async () => {
   const client = await stranger("filer");
@@ -44,7 +39,7 @@ test("what is refused says why, and whether waiting helps", async () => {
 });
 
 test("a stream that is nobody's is told to be gone", async () => {
-  const owner = await someone("owner");
+  const owner = await reader();
   const { task } = await startMatch(owner, "owner");
   const client = await stranger("thief");
   await assert.rejects(async () => client.follow({ taskId: task.taskId }), { code: "not_found" });
@@ -54,7 +49,7 @@ test("a stream that is nobody's is told to be gone", async () => {
 });
 
 test("a user who is busy waits, with a countdown, and is then served", async () => {
-  const client = await someone("busy");
+  const client = await reader();
   const before = await Promise.all(["busy1", "busy2"].map((label) => startMatch(client, label)));
   const waits = [];
   const third = await client.submit("create-service", { jobText: jobFor("busy3") }, { onWait: (wait) => waits.push(wait) });
@@ -65,7 +60,7 @@ test("a user who is busy waits, with a countdown, and is then served", async () 
 });
 
 test("a user who will not wait is told how long it would be", async () => {
-  const client = await someone("hasty");
+  const client = await reader();
   const before = await Promise.all(["hasty1", "hasty2"].map((label) => startMatch(client, label)));
   await assert.rejects(client.submit("create-service", { jobText: "x" }, { maxWaitSeconds: 0 }), (error) => {
     assert.deepEqual([error.code, error.status], ["user_busy", 429]);
@@ -75,7 +70,7 @@ test("a user who will not wait is told how long it would be", async () => {
 });
 
 test("cancel ends the stream, and the coins come back", async () => {
-  const client = await someone("canceller");
+  const client = await reader();
   const { balance } = await client.get("/quota");
   const match = await startMatch(client, "canceller");
   let cancelled = null;
@@ -88,7 +83,7 @@ test("cancel ends the stream, and the coins come back", async () => {
 });
 
 test("an aborted signal closes the connection, leaves no timer, and the task goes on without its reader", async () => {
-  const client = await someone("leaver", { clock: undefined });
+  const client = await reader({ clock: undefined });
   const match = await startMatch(client, "leaver");
   const controller = new AbortController();
   const onEvent = ({ type }) => type === "token_batch" && controller.abort();
@@ -101,7 +96,7 @@ test("an aborted signal closes the connection, leaves no timer, and the task goe
 });
 
 test("an advertisement as a picture is read in one step and matched in the next, on the same stream", async () => {
-  const client = await someone("photo");
+  const client = await reader();
   const { readFile } = await import("node:fs/promises");
   const photo = new Blob([await readFile("devstack/demo/samples/job-photo.en.jpg")], { type: "image/jpeg" });
   const types = [];

@@ -95,15 +95,22 @@ function brokenAfterBytes(count) {
   });
 }
 
-/** A client of a user of this test's own, who has a résumé. */
-export async function someone(user, options = {}) {
+/** A client of any user. */
+export async function stranger(user, options = {}) {
   const token = await ask(`token/${user}`);
-  const client = createClient({
-    actionsUrl: env.SLUICE_TEST_ACTIONS, getToken: () => token, fetch: throughFront, clock: HURRIED, ...options,
+  const own = { actionsUrl: env.SLUICE_TEST_ACTIONS, getToken: () => token, fetch: throughFront, clock: HURRIED };
+  return createClient({ ...own, ...options });
+}
+
+let resume = null;
+
+/** A client of the user who has a résumé: the same for all tests, which have no other tasks than their own. */
+export async function reader(options) {
+  resume ??= stranger("reader").then(async (client) => {
+    return client.follow(await client.submit("upload-resume", { text: RESUME }, { locale: "en" }));
   });
-  const outcome = await client.follow(await client.submit("upload-resume", { text: RESUME }, { locale: "en" }));
-  assert.equal(outcome.state, "done", JSON.stringify(outcome));
-  return client;
+  assert.equal((await resume).state, "done");
+  return stranger("reader", options);
 }
 
 export const jobFor = (label) =>

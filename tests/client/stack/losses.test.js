@@ -2,15 +2,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createClient } from "../../../client/sluice.js";
 import {
-  EVENTS, ask, assertWhole, cutOnceAfter, oneEventAtATime, order, someone, startMatch, throughFront, watch,
+  EVENTS, assertWhole, cutOnceAfter, oneEventAtATime, order, reader, startMatch, throughFront, watch,
 } from "./live.js";
 
 /** Follows a model that talks slowly, and kills a function with its first words; then it may talk fast again. */
 async function killAtFirstWords(label, name) {
   await order("pace", { tokensPerSecond: 80 });
-  const match = await startMatch(await someone(label), label);
+  const match = await startMatch(await reader(), label);
   let killed = null;
   const kill = async () => {
     await order("pace", { tokensPerSecond: 400 });
@@ -32,7 +31,7 @@ function assertReplacedByAttemptsAlone(match) {
 }
 
 test("undisturbed, the text is what the model said", async () => {
-  const match = await startMatch(await someone("calm"), "calm");
+  const match = await startMatch(await reader(), "calm");
   await assertWhole(await watch(match), match, "calm");
   assertReplacedByAttemptsAlone(match);
   assert.ok(match.seen.texts.length > 1);
@@ -40,7 +39,7 @@ test("undisturbed, the text is what the model said", async () => {
 
 test("with the network cut after every event, the text is whole and no event is told twice", async () => {
   const network = oneEventAtATime();
-  const match = await startMatch(await someone("cut", { fetch: network.fetch }), "cut");
+  const match = await startMatch(await reader({ fetch: network.fetch }), "cut");
   network.connections = 0;
   await assertWhole(await watch(match), match, "cut");
   assertReplacedByAttemptsAlone(match);
@@ -50,7 +49,7 @@ test("with the network cut after every event, the text is whole and no event is 
 });
 
 test("with every TCP connection cut again and again, the text is whole", async () => {
-  const match = await startMatch(await someone("tcp"), "tcp");
+  const match = await startMatch(await reader(), "tcp");
   let cuts = 0;
   const onEvent = () => (cuts += 1) % 2 === 0 && order("cut");
   await assertWhole(await watch(match, { onEvent }), match, "tcp");
@@ -58,23 +57,20 @@ test("with every TCP connection cut again and again, the text is whole", async (
 });
 
 test("a history cut at any byte goes on to the same end", async () => {
-  const client = await someone("bytes");
-  const match = await startMatch(client, "bytes");
+  const match = await startMatch(await reader(), "bytes");
   await assertWhole(await watch(match), match, "bytes");
   const { streamUrl } = await match.task.status();
   const length = (await (await fetch(streamUrl)).arrayBuffer()).byteLength;
   for (let bytes = 1; bytes < length; bytes += Math.ceil(length / 30)) {
-    const resumed = await someoneElse(client, cutOnceAfter(bytes), match.task.taskId);
+    const resumed = await againOver(cutOnceAfter(bytes), match.task.taskId);
     await assertWhole(await watch(resumed), match, "bytes");
     assert.equal(resumed.seen.texts.at(-1), match.seen.texts.at(-1), `cut at byte ${bytes}`);
   }
 });
 
-async function someoneElse(client, fetch, taskId) {
-  const token = await ask("token/bytes");
-  const clock = { now: Date.now, random: () => 0, sleep: hurry };
-  const other = createClient({ actionsUrl: process.env.SLUICE_TEST_ACTIONS, getToken: () => token, fetch, clock });
-  return { task: other.task(taskId), seen: { texts: [], events: [], waits: [], replaced: 0 } };
+async function againOver(fetch, taskId) {
+  const client = await reader({ fetch, clock: { now: Date.now, random: () => 0, sleep: hurry } });
+  return { task: client.task(taskId), seen: { texts: [], events: [], waits: [], replaced: 0 } };
 }
 
 function hurry(ms, signal) {
@@ -96,7 +92,7 @@ test("a killed worker's text is replaced by the next attempt's", async () => {
 
 test("a model that fails in mid-text is asked again, and its first text replaced", async () => {
   await order("llm", { kind: "cut", about: "ref-broken", after_pieces: 40 });
-  const match = await startMatch(await someone("broken"), "broken");
+  const match = await startMatch(await reader(), "broken");
   await assertWhole(await watch(match), match, "broken");
   const types = match.seen.events.map(({ type }) => type);
   assert.ok(types.includes("retrying"));
@@ -104,7 +100,7 @@ test("a model that fails in mid-text is asked again, and its first text replaced
 });
 
 test("an expired stream token is replaced, and the reader goes on at the same place", async () => {
-  const match = await startMatch(await someone("expired"), "expired");
+  const match = await startMatch(await reader(), "expired");
   const deadline = Date.now() + 20_000;
   while ((await fetch(match.task.streamUrl, { method: "HEAD" })).status !== 401) assert.ok(Date.now() < deadline);
   await assertWhole(await watch(match), match, "expired");
@@ -113,7 +109,7 @@ test("an expired stream token is replaced, and the reader goes on at the same pl
 test("with no way to the bridge at all, the status tells the end", async () => {
   const unreachable = (url, init) =>
     String(url).startsWith(EVENTS) ? Promise.reject(new TypeError("no way")) : throughFront(url, init);
-  const match = await startMatch(await someone("blocked", { fetch: unreachable }), "blocked");
+  const match = await startMatch(await reader({ fetch: unreachable }), "blocked");
   await assertWhole(await watch(match), match, "blocked");
   assert.equal(match.seen.events.at(-1).usage, undefined, "which only the stream tells");
 });
