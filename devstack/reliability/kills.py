@@ -42,16 +42,18 @@ def pictures(stack: Stack, tally: Tally, effort: Effort) -> None:
 def _wave_of_pictures(here: Scene, points: Sequence[Points]) -> list[Points]:
     wave = Wave(here, "paid_vision", "paid_stream")
     wave.start_pictures(points)
-    for step, lane in enumerate(("paid_vision", "paid_stream")):
-        wave.wait_held(step)
-        wave.kill(lane, step)
+    wave.wait_held(0)
+    wave.kill("paid_vision", 0)
+    wave.begin_second_step()
+    wave.wait_held(1)
+    wave.kill("paid_stream", 1)
     return wave.judge()
 
 
 def every_attempt(stack: Stack, tally: Tally, effort: Effort) -> None:
     """Kill every attempt of a task in mid-stream: it ends, refunded, and its reader is told."""
     with scene(stack, tally, effort) as here:
-        for _ in range(effort.rounds):
+        for _ in range(here.rounds):
             accepted = here.owner.act("create-service", {"jobText": JOB, "locale": "en"})
             reader = Reader(accepted["streamUrl"])
             for attempt in range(1, RETRIES + 2):

@@ -143,6 +143,7 @@ def _wave_of_pictures(here: Scene, points: Sequence[Points]) -> list[Points]:
     wave.start_pictures(points)
     wave.wait_held(0)
     first = wave.freeze("paid_vision")
+    wave.begin_second_step()
     wave.wait_held(1)
     return _judge_woken(wave, [first, wave.freeze(LANE)])
 

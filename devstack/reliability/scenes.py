@@ -37,11 +37,16 @@ class Scene:
         assert self.stack.proxy is not None, "this section's stack is proxied"
         return self.stack.proxy
 
+    @property
+    def rounds(self) -> int:
+        """How often to do it all: half as often as a lighter trial, since a wave is many runs or kills."""
+        return (self.effort.rounds + 1) // 2
+
     def until_met(
         self, points: Sequence[Points], wave: Callable[[Scene, Sequence[Points]], list[Points]]
     ) -> None:
-        """Send waves until every point has been met by one, once a round."""
-        for _ in range(self.effort.rounds):
+        """Send waves until every point has been met by one, in each round."""
+        for _ in range(self.rounds):
             missed = list(points)
             for _ in range(WAVES):
                 if missed:

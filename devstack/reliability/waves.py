@@ -108,7 +108,7 @@ class Wave:
         Pictures tell no task from another: a model that falls silent is for those who come first.
         """
         at_work = [points for points in several if not points[0].on]
-        self.stack.llm.heal()
+        self.stack.qstash.faults.hold_to = "/paid/stream/"
         for _ in at_work:
             self.stack.llm.fail("silence", model=VISION)
         self.start(at_work, kind="image")
@@ -141,6 +141,12 @@ class Wave:
         until(lambda: any(fault and fault.hits for fault in faults) or None, "the first point")
         with contextlib.suppress(AssertionError):
             until(lambda: all(task.is_held(step) for task in self.tasks) or None, "all points", HELD_SECONDS)
+
+    def begin_second_step(self) -> None:
+        """Deliver the second step of all tasks, once all are there: they reach their points together."""
+        for task in self.tasks:
+            task.readers[0].wait_for("step_result")
+        self.stack.qstash.faults.hold_to = ""
 
     def kill(self, lane: str, step: int = 0) -> None:
         """Kill the lane's instance, let readers come, and lead the lane's address to the next instance."""
@@ -192,6 +198,8 @@ class Wave:
 
     def _examine(self, number: int) -> list[Problem]:
         task = self.tasks[number]
+        self.owner.outcome(task.accepted)
+        task.read()  # after the end, from the beginning
         ends = task.points[-1].ends
         return examine(
             self.owner,
