@@ -141,7 +141,7 @@ def _left_nothing(task: Started, store: Store) -> bool | None:
 
 
 SECTION = Section(
-    name="redis",
+    name="redis_faults",
     promise="Each transition has the effect of once, whatever happens to Redis and to the way there, and"
     " nothing is claimed that was not stored.",
     stack={
