@@ -320,10 +320,9 @@ class Tasks:
 
     @property
     def _unpublished_ms(self) -> int:
+        """When a step without a message is overdue: while there is waiting budget left to publish it in."""
         waiting = min(self._time.max_wait_seconds_stream, self._time.max_wait_seconds_batch)
-        return _ms(
-            min(waiting + self._time.lease_seconds, max(self._time.lease_seconds, PUBLISH_GRACE_SECONDS))
-        )
+        return _ms(min(waiting / 2, max(self._time.lease_seconds, PUBLISH_GRACE_SECONDS)))
 
     @property
     def _keep_ms(self) -> int:
