@@ -19,8 +19,11 @@ from devstack.page.server import PageServer
 from devstack.processes import StackError, free_ports
 from devstack.stack import Stack
 from scripts.bundle import BUILD_FOLDER, BuildError
+from shared.routing import Provider
 
 EXAMPLE_USER = "dev"
+QUICK_RECOVERY = {"LEASE_SECONDS": "6", "MODEL_IDLE_SECONDS": "8"}
+"""So that whoever breaks something on the page sees it mended soon; only where the stand-in answers."""
 _HOW_TO_TALK = """to talk to it as the user "{user}", paste these lines into another terminal, or say . {file}
 {lines}
 docs/api.md has every call, ready to paste after them.
@@ -36,19 +39,28 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     port = options.port or free_ports(1)[0]
     origins = tuple(f"http://{host}:{port}" for host in ("127.0.0.1", "localhost"))
+    has_stand_in = options.llm == "stand-in" and not any(
+        os.environ.get(f"{provider.upper()}_API_KEY") for provider in Provider
+    )
     try:
         with (
             _local_model(options, console) as model,
             Stack(
                 store=options.store,
-                overrides={**(VARIABLES if model else {}), **dict(options.set)},
+                proxied=True,
+                fronted=("events",),
+                overrides={
+                    **(QUICK_RECOVERY if has_stand_in else {}),
+                    **(VARIABLES if model else {}),
+                    **dict(options.set),
+                },
                 provider_environment=model.provider_environment if model else os.environ,
                 allowed_origins=origins,
                 first_token_ms=options.first_token_ms,
                 tokens_per_second=options.tokens_per_second,
                 build_folder=options.build_folder,
             ) as stack,
-            PageServer(stack, port) as page,
+            PageServer(stack, port, has_stand_in=has_stand_in) as page,
         ):
             console.print(describe(stack, page.url, model.base_url if model else stack.llm.base_url))
             with exports(stack, options.build_folder / "up.env") as lines:
