@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.bridge.channels import SECRET
-from bench.bridge.usage import cpu_seconds, resident_kib
+from bench.bridge.usage import cpu_seconds, reads, resident_kib
 from bench.bridge.writer import create
 from devstack.processes import FunctionProcess, free_ports
 from devstack.valkey import EmbeddedValkey
@@ -144,26 +144,18 @@ def _measure(
     stack: ExitStack, valkey: EmbeddedValkey, bridge: FunctionProcess, load: Load
 ) -> dict[str, float]:
     pids = {"bridge": bridge.pid or 0, "redis": valkey.pid}
+    reads_before = reads(valkey.url)
     before, started = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
     figures = _write(stack, valkey, load, load.seconds)
     took = time.monotonic() - started
+    count, seconds = (after - before for after, before in zip(reads(valkey.url), reads_before, strict=True))
+    figures |= {"reads": count / took, "read_ms": seconds / max(1, count) * 1000}
     return figures | {f"{name}_cores": (cpu_seconds(pid) - before[name]) / took for name, pid in pids.items()}
 
 
 def _write(stack: ExitStack, valkey: EmbeddedValkey, load: Load, seconds: float) -> dict[str, float]:
-    """Write for so long, into the same channels or, with a turnover, into others each time."""
-    total = {"written": 0.0, "late_ms": 0.0}
-    slice_seconds, first = load.turnover or seconds, 0
-    while seconds > 0:
-        now = min(slice_seconds, seconds)
-        answer = _answer(_start(stack, "writer", valkey.port, load.active_channels, load.rate, now, first))
-        total = {
-            "written": total["written"] + answer["written"],
-            "late_ms": max(total["late_ms"], answer["late_ms"]),
-        }
-        seconds -= now
-        first = (first + load.active_channels) % max(1, load.channels - load.active_channels)
-    return total
+    counts = (load.channels, load.active_channels)
+    return _answer(_start(stack, "writer", valkey.port, *counts, load.rate, seconds, load.turnover))
 
 
 def _print(
@@ -183,7 +175,8 @@ def _print(
         "the writer was late by": f"{figures['late_ms']} ms at most",
         "cores of the bridge": f"{figures['bridge_cores']:.2f},"
         f" {figures['bridge_cores'] * load.seconds * 1e6 / expected:.0f} µs a batch",
-        "cores of Redis": f"{figures['redis_cores']:.2f}",
+        "cores of Redis": f"{figures['redis_cores']:.2f}, {figures['reads']:.0f} reads a second"
+        f" that take it {figures['read_ms']:.2f} ms each",
         "memory a connection": f"{held_kib / opened['connections']:.1f} KiB opened,"
         f" {full_kib / opened['connections']:.1f} KiB after the run",
         "connections ended": f"{report['ends']:.0f}",

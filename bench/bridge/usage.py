@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from shared.state.store import TcpStore
+
 
 def family(pid: int) -> list[int]:
     """Return a process and all that it has started."""
@@ -18,6 +20,15 @@ def cpu_seconds(pid: int) -> float:
 
 def resident_kib(pid: int) -> int:
     return sum(_resident_kib(each) for each in family(pid))
+
+
+def reads(valkey_url: str) -> tuple[int, float]:
+    """Return how many XREADs Redis has run, and for how many seconds."""
+    store = TcpStore(valkey_url)
+    lines = store.command("INFO", "commandstats").splitlines()
+    store.close()
+    line = next((line for line in lines if line.startswith("cmdstat_xread:")), "calls=0,usec=0")
+    return int(line.split("calls=")[1].split(",")[0]), int(line.split("usec=")[1].split(",")[0]) / 1e6
 
 
 def _cpu_ticks(pid: int) -> int:

@@ -1,6 +1,6 @@
 """The workers of the benchmark: a process that writes batches into the active channels, evenly spread.
 
-    python -m bench.bridge.writer REDIS_PORT CHANNELS PER_SECOND SECONDS FIRST_CHANNEL
+    python -m bench.bridge.writer REDIS_PORT CHANNELS ACTIVE PER_SECOND SECONDS TURN_SECONDS
 
 Prints how many batches it has written, and by how much the last one was late.
 """
@@ -40,6 +40,21 @@ def create(port: int, channels: int, *, open_until_ms: int) -> int:
     return epoch_ms
 
 
+def write_in_turns(
+    port: int, channels: int, active: int, per_second: float, seconds: float, turn_seconds: float
+) -> dict[str, float]:
+    """Write into the first channels or, with turns, into others each time."""
+    figures: list[dict[str, float]] = []
+    first, left_seconds = 0, seconds
+    while left_seconds > 0:
+        now_seconds = min(turn_seconds or seconds, left_seconds)
+        figures.append(write(port, range(first, first + active), per_second, now_seconds))
+        left_seconds -= now_seconds
+        first = (first + active) % max(1, channels - active)
+    written = sum(each["written"] for each in figures)
+    return {"written": written, "late_ms": max(each["late_ms"] for each in figures)}
+
+
 def write(port: int, channels: range, per_second: float, seconds: float) -> dict[str, float]:
     """Write `per_second` batches a second into each of the channels, in turn."""
     pipe = Pipe(port)
@@ -71,5 +86,5 @@ def _batch(keys: dict[int, str], channels: range, epoch_ms: int, number: int) ->
 
 
 if __name__ == "__main__":
-    redis_port, count, first = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[5])
-    print(json.dumps(write(redis_port, range(first, first + count), float(sys.argv[3]), float(sys.argv[4]))))
+    counts, times = map(int, sys.argv[1:4]), map(float, sys.argv[4:7])
+    print(json.dumps(write_in_turns(*counts, *times)))

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shared.state.keys import TaskRef
-from shared.stream.entries import Entry, StreamId, parse_entries, stored_id
+from shared.stream.entries import Entry, StreamId, format_id, parse_entries, stored_id
+
+
+def packed(text: str) -> bytes:
+    """Return a text as an argument in Redis's protocol."""
+    data = text.encode()
+    return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
 class Subscriber(Protocol):
@@ -29,6 +35,9 @@ class Channel:
     subscribers: set[Subscriber] = field(default_factory=set)
     cursor: StreamId | None = None
     """The last entry that was pushed; None until somebody has begun."""
+    packed_key: bytes = b""
+    packed_cursor: bytes = b""
+    """The key and the cursor as they travel to Redis: packed once, sent with each read."""
     last_type: str = ""
     """The type of the last event that was stored; empty when none is known."""
     heard_at: float = field(default_factory=time.monotonic)
@@ -37,6 +46,10 @@ class Channel:
     """When it last began or spoke: what decides which of the shared reads lists it."""
     stalled: Entry | None = None
     """What newcomers must be told, while the task stays stalled."""
+
+    def follow_from(self, cursor: StreamId) -> None:
+        self.cursor, self.packed_cursor = cursor, packed(format_id(cursor))
+        self.packed_key = self.packed_key or packed(self.key)
 
     def push(self, entry: Entry) -> None:
         for subscriber in tuple(self.subscribers):
@@ -56,4 +69,5 @@ class Channel:
                 self.heard_at = self.stirred_at = time.monotonic()
                 self.last_type, self.stalled = entry.type, None
                 self.push(entry)
-        self.cursor = max(self.cursor, stored_id(replies[-1][0]))
+        if (last := stored_id(replies[-1][0])) > self.cursor:
+            self.follow_from(last)

@@ -25,10 +25,11 @@ from typing import Any
 from shared.config import StreamSettings
 from shared.errors import SluiceError
 from shared.stream.channels import Channel
-from shared.stream.cutting import reset
 from shared.stream.entries import Entry, Place, PlaceLost
+from shared.stream.events import EventType
 from shared.stream.replay import Extent, replay, resynced
 from shared.stream.source import Source
+from shared.stream.transports import bound_kernel_buffer, reset
 
 log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
@@ -37,8 +38,8 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 MAX_BUFFERED_ENTRIES = 256
-MAX_BUFFERED_BYTES = 65_536
-"""What waits for one reader here; the server holds as much again, and the kernel its own."""
+MAX_BUFFERED_BYTES = 131_072
+"""What waits for one reader here; the server holds half as much again, the kernel as much."""
 SEND_SECONDS = 30.0
 SEND_SECONDS_BEHIND = 5.0
 """How long one write may wait for its reader to take what was written before."""
@@ -101,7 +102,8 @@ class Connection:
         if self._buffer is None:
             self._buffer = deque()
         self._buffer.append(entry)
-        self._buffered_bytes += len(entry.frame)
+        if entry.type != EventType.RESYNC:  # a snapshot is as long as the text, and few readers need it
+            self._buffered_bytes += len(entry.frame)
         count = len(self._buffer)
         if count > MAX_BUFFERED_ENTRIES or (count > 1 and self._buffered_bytes > MAX_BUFFERED_BYTES):
             self._fall_behind()
@@ -127,6 +129,7 @@ class Connection:
 
     async def run(self, source: Source, channel: Channel, extent: Extent, headers: Headers) -> None:
         """Answer with the channel's events; returns when the response is complete or the reader is gone."""
+        bound_kernel_buffer(self._receive)
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         self._source, self._channel, self._extent = source, channel, extent
         self._write_soon()

@@ -66,9 +66,10 @@ class Follower:
         """Follow a channel from the end of what is stored, unless it is followed already."""
         if channel.cursor is not None:
             return
-        channel.cursor, channel.last_type = extent.last_id, extent.last.type if extent.last else ""
-        if channel.cursor > BEGINNING:  # ids tell Redis's clock: near enough
-            channel.heard_at -= max(0.0, time.time() - channel.cursor[0] / 1000)
+        channel.follow_from(extent.last_id)
+        channel.last_type = extent.last.type if extent.last else ""
+        if extent.last_id > BEGINNING:  # ids tell Redis's clock: near enough
+            channel.heard_at -= max(0.0, time.time() - extent.last_id[0] / 1000)
         self._lively.add([channel])
 
     def settle(self) -> None:

@@ -24,7 +24,8 @@ from shared.state.store import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, 
 
 CONNECTIONS = 4
 COMMANDS_AT_ONCE = 64
-Command = Callable[..., Coroutine[Any, Any, Any]]
+Command = Callable[[bytes], Coroutine[Any, Any, Any]]
+"""Runs a command that is given as it travels."""
 
 
 class Source:
@@ -91,7 +92,8 @@ class Source:
         """
         client = self._client(1, answer_timeout_seconds, retries=0)
         try:
-            yield lambda *args: _guarded(client.execute_command(*args))
+            connection = await _guarded(client.connection_pool.get_connection())
+            yield lambda packed_command: _guarded(_run(connection, packed_command))
         finally:
             await client.aclose()
 
@@ -114,6 +116,11 @@ class Source:
         client.auto_close_connection_pool = True
         client.response_callbacks.clear()
         return client
+
+
+async def _run(connection: Any, packed_command: bytes) -> Any:
+    await connection.send_packed_command(packed_command)
+    return await connection.read_response()
 
 
 def _settle(answer: asyncio.Future[Any], reply: Any) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,9 @@ def until(condition: Callable[[], Any]) -> None:
 class BridgeProcess:
     """The function `events`, served as it is deployed."""
 
+    before: Sequence[str] = ()
+    """What the command is given to, for a process under other conditions."""
+
     def __init__(self, redis_url: str, **overrides: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -67,7 +70,7 @@ class BridgeProcess:
             str(ROOT / "functions/events/main.py"),
         ]
         self.process = subprocess.Popen(
-            [*command, "--target", "events", "--host", "127.0.0.1", "--port", str(self.port)],
+            [*self.before, *command, "--target", "events", "--host", "127.0.0.1", "--port", str(self.port)],
             env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -161,6 +164,12 @@ class Browser:
     def __init__(self, url: str) -> None:
         self.url = url
         self.http = httpx.Client(base_url=url, timeout=20)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def address(self, ref: TaskRef = REF, **query: str) -> str:
         token = StreamTokens(SECRET, 60).issue(ref.user_id, ref.service_id, ref.task_id)
