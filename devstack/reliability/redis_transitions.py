@@ -30,6 +30,8 @@ ADVERTISEMENT = {
     "company": "Fabrikam",
 }
 """What the model sees in a picture, in few words."""
+UNNOTICED = frozenset({"confirm_publish", "XADD", "renew_lease"})
+"""What is sent again, or made up for, within the attempt."""
 Break = Callable[..., Fault]
 
 
@@ -76,7 +78,10 @@ def _met(stack: Stack, break_: Break, lost: Lost) -> tuple[Started, Fault]:
 
 def _expected(task: Started, lost: Lost) -> list[Problem]:
     said = task.owner.text if lost.streams and lost.ends == "done" else None
-    return task.examine(said=said, ends=lost.ends)
+    problems = task.examine(said=said, ends=lost.ends)
+    if lost.script in UNNOTICED and task.attempts != [1]:
+        problems.append(Problem("wrong", f"{lost.script}: attempts {task.attempts}, not [1]"))
+    return problems
 
 
 def _hit(fault: Fault) -> list[Problem]:
