@@ -569,7 +569,7 @@ class Following {
     if (isNumbered) this.#place = id;
     if (isNumbered && isNew) {
       this.#newest = id;
-      this.#failures = this.#textLosses = this.#renewals = 0;
+      this.#textLosses = this.#renewals = 0;
       this.#polls = false;
     }
     if (isNew) this.#tell(event, change, isNumbered);

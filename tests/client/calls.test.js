@@ -156,11 +156,14 @@ test("an aborted signal ends a wait and a request, with its own reason and no ti
   for (const answer of [refusal(429, "queue_full", { retryAfter: 30 }), never]) {
     const controller = new AbortController();
     const at = world({ actions: [answer] });
-    const submitted = at.client.submit("upload-resume", {}, { signal: controller.signal });
+    let told = 0;
+    const options = { signal: controller.signal, onWait: () => (told += 1) };
+    const submitted = at.client.submit("upload-resume", {}, options);
     at.clock.sleep(5_000).then(() => controller.abort(reason));
     await assert.rejects(at.clock.run(submitted), (error) => error === reason);
     assert.equal(at.clock.sleepers, 0);
     assert.equal(at.requests.length, 1);
+    assert.ok(told === 0 || told >= 6, "only what waits is told");
   }
 });
 

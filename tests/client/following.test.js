@@ -82,6 +82,10 @@ test("what the bridge sends twice is taken once", async () => {
   const twice = frames.flatMap((frame) => [frame, frame]);
   assertWhole(await follow({ streams: [stream(twice)] }));
   assertWhole(await follow({ streams: [stream(frames.slice(0, 6), { end: "cut" }), stream(frames)] }));
+  const again = stream(frames.slice(0, 3), { end: "cut" });
+  const run = await follow({ streams: [stream(frames.slice(0, 6), { end: "cut" }), again, bridge(frames)] });
+  assertWhole(run);
+  assert.equal(run.of("streams")[2].headers["Last-Event-ID"], "1000-6", "the place never goes back");
 });
 
 test("a gap brings the reader back at its last good place", async () => {
@@ -108,6 +112,7 @@ test("a text that turns out to be another's is read again from the beginning", a
   const frames = wholeStory();
   const run = await follow({ streams: [stream(wrong), bridge(frames)] });
   assert.equal(run.outcome.text, TEXT);
+  assert.equal(run.of("streams")[1].headers["Last-Event-ID"], undefined);
   const right = run.seen.texts.findIndex((text) => TEXT.startsWith(text));
   assert.equal(run.seen.changes[right].replaced, true);
   assert.equal(run.seen.changes[right].appended, run.seen.texts[right]);
@@ -151,6 +156,25 @@ test("heartbeats keep a connection alive", async () => {
       });
       return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
     };
+  }
+});
+
+test("connections that were quiet, but lasted, are no failures: the pauses stay short, and nothing is polled", async () => {
+  const at = world({ streams: [...Array(6).fill(quiet), bridge(wholeStory())] });
+  assert.equal((await at.clock.run(at.client.follow(TASK))).text, TEXT);
+  assert.equal(at.of("actions").length, 0);
+  const times = at.of("streams").map((request) => request.at);
+  assert.deepEqual(times.slice(1).map((time, i) => time - times[i]), Array(6).fill(10_500));
+
+  function quiet() {
+    const body = new ReadableStream({
+      async start(controller) {
+        controller.enqueue(new TextEncoder().encode(": open\n\n"));
+        await at.clock.sleep(10_000);
+        controller.close();
+      },
+    });
+    return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
   }
 });
 
@@ -225,8 +249,13 @@ test("a place that the bridge does not understand is given up, and nothing is to
 test("an address that is gone is settled by the status: gone too, or ended", async () => {
   const gone = { streams: [refusal(404, "not_found")], actions: [refusal(404, "not_found")] };
   await assert.rejects(follow(gone), { name: "SluiceError", code: "not_found", status: 404 });
+  const waiting = stream([framed("1-1", { type: "backpressure", reason: "slots", retryAfter: 600 })]);
+  const at = world({ ...gone, streams: [waiting, refusal(404, "not_found")] });
+  await assert.rejects(at.clock.run(at.client.follow(TASK)), { code: "not_found" });
+  assert.equal(at.clock.sleepers, 0, "no countdown goes on");
   const ended = taskStatus("failed", { error: { code: "wait_timeout", message: "Too long." }, refunded: true });
-  const { outcome, seen } = await follow({ streams: [refusal(404, "not_found")], actions: [ended] });
+  const { outcome, seen, of } = await follow({ streams: [refusal(404, "not_found")], actions: [ended] });
+  assert.equal(of("streams").length, 1);
   assert.deepEqual(outcome, {
     taskId: "t1", state: "failed", text: "", result: null, refunded: true,
     error: { code: "wait_timeout", message: "Too long." },
@@ -235,7 +264,9 @@ test("an address that is gone is settled by the status: gone too, or ended", asy
 });
 
 test("204 means that there is nothing more to come: the status has the end", async () => {
-  const { outcome } = await follow({ streams: [refusal(204)], actions: [taskStatus("cancelled", { refunded: true })] });
+  const ended = taskStatus("cancelled", { refunded: true });
+  const { outcome, of } = await follow({ streams: [refusal(204)], actions: [ended] });
+  assert.equal(of("streams").length, 1);
   assert.deepEqual([outcome.state, outcome.refunded], ["cancelled", true]);
 });
 
@@ -376,7 +407,11 @@ test("an error in a callback ends it, and is what it rejects with", async () => 
 });
 
 test("a page that is shown again does not wait: the pause ends, and a silent connection is replaced", async () => {
-  globalThis.document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  const page = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  const listeners = new Set();
+  page.addEventListener = (type, listener) => listeners.add(type) && EventTarget.prototype.addEventListener.call(page, type, listener);
+  page.removeEventListener = (type) => listeners.delete(type);
+  globalThis.document = page;
   try {
     const frames = wholeStory();
     const at = world({ streams: [stream(frames.slice(0, 3), { end: "silent" }), unreachable, bridge(frames)] });
@@ -389,6 +424,7 @@ test("a page that is shown again does not wait: the pause ends, and a silent con
     document.dispatchEvent(new Event("visibilitychange"));
     assertWhole({ ...at, outcome: await at.clock.run(following, 10) });
     assert.equal(at.requests.length, 3);
+    assert.equal(listeners.size, 0, "no listener is left");
   } finally {
     delete globalThis.document;
   }

@@ -21,6 +21,11 @@ test("a batch that begins with what is there already is trimmed", () => {
   assert.deepEqual(changes.slice(1).map((change) => change?.appended), ["a👍b", "c", undefined, "d"]);
 });
 
+test("what is known is counted in code points too: after an emoji neither a gap nor an overlap is missed", () => {
+  assert.throws(() => told(start, batch(0, "👍"), batch(2, "x")), { isWrong: false });
+  assert.equal(told(start, batch(0, "👍👍bc"), batch(3, "cd")).text, "👍👍bcd");
+});
+
 test("a batch that says something else at the same place is refused, and changes nothing", () => {
   const transcript = told(start, batch(0, "abc")).transcript;
   assert.throws(() => transcript.apply({ step: 0, attempt: 1, ...batch(1, "XYZ") }), { isWrong: true });
