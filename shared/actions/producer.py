@@ -139,10 +139,12 @@ class Producer:
             "Upstash-Flow-Control-Value": f"parallelism={slots}",
             "Upstash-Timeout": f"{math.ceil(self._settings.time.worker_timeout_seconds)}s",
             "Upstash-Failure-Callback": f"{actions_url}/callbacks/failure",
+            "Upstash-Failure-Callback-Retry-Delay": RETRY_DELAY,
             "Upstash-Label": step.lane.value,
         }
         if outgoing.has_next:
             headers["Upstash-Callback"] = f"{actions_url}/callbacks/step"
+            headers["Upstash-Callback-Retry-Delay"] = RETRY_DELAY
         if outgoing.delay_seconds > 0:
             headers["Upstash-Delay"] = f"{math.ceil(outgoing.delay_seconds)}s"
         return headers

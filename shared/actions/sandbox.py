@@ -24,6 +24,8 @@ from shared.actions.readers.answer import MAX_ANSWER_BYTES, Answer, Kind, Outcom
 from shared.errors import ReadersBusy
 
 log = logging.getLogger(__name__)
+BUSY_SHARE = 0.5
+"""A reader that is killed for its time, having had the processor for less of it, was kept waiting."""
 CHILD = Path(__file__).resolve().parent / "readers" / "child.py"
 ENVIRONMENT = {"LD_LIBRARY_PATH": f"{sys.base_prefix}/lib"}
 """Where this interpreter's own library lies: some clouds' Python does not start without it."""
@@ -44,7 +46,7 @@ class Sandbox:
         """Read a file in a process of its own; a reader that dies or takes too long is an outcome.
 
         Raises:
-            ReadersBusy: no place became free in time.
+            ReadersBusy: no place became free in time, or the machine was too busy to read anything.
         """
         deadline = time.monotonic() + self._total_seconds
         if not self._places.acquire(timeout=self._wait_seconds):
@@ -60,14 +62,20 @@ class Sandbox:
             timer = threading.Timer(deadline - started, _kill, (process,))
             timer.start()
             try:
-                said = _converse(process, data)
+                said, computed_seconds = _converse(process, data)
             finally:
                 timer.cancel()
-        answer = Answer.from_bytes(said) or _unanswered(process.returncode)
-        took_ms = int((time.monotonic() - started) * 1000)
-        facts = (kind.value, len(data), answer.outcome.value, process.returncode, took_ms)
-        log.info("read a file: kind=%s bytes=%d outcome=%s exit=%d ms=%d", *facts)
-        return answer
+        took_seconds = time.monotonic() - started
+        answer = Answer.from_bytes(said)
+        facts = (kind.value, len(data), answer and answer.outcome.value, process.returncode)
+        times = (int(took_seconds * 1000), int(computed_seconds * 1000))
+        log.info("read a file: kind=%s bytes=%d outcome=%s exit=%d ms=%d cpu_ms=%d", *facts, *times)
+        if answer is not None:
+            return answer
+        late = process.returncode == -signal.SIGKILL and time.monotonic() >= deadline
+        if late and computed_seconds < took_seconds * BUSY_SHARE:
+            raise ReadersBusy  # it got no processor: the machine's fault, not the file's
+        return _unanswered(process.returncode)
 
     def _start(self, kind: Kind) -> subprocess.Popen[bytes]:
         paths = [str(Path(path).resolve()) for path in sys.path if path]
@@ -82,16 +90,21 @@ class Sandbox:
         )
 
 
-def _converse(process: subprocess.Popen[bytes], data: bytes) -> bytes:
-    """Hand over the file, take the answer up to its limit, and wait for the end."""
+def _converse(process: subprocess.Popen[bytes], data: bytes) -> tuple[bytes, float]:
+    """Hand over the file, take the answer up to its limit, and wait for the end.
+
+    Returns:
+        What it said, and how many seconds it had the processor.
+    """
     with contextlib.suppress(BrokenPipeError), _pipe(process.stdin) as stdin:
         stdin.write(data)
     said = _pipe(process.stdout).read(MAX_ANSWER_BYTES + 1)
     if len(said) > MAX_ANSWER_BYTES:
         _kill(process)
         said = b""
-    process.wait()
-    return said
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return said, usage.ru_utime + usage.ru_stime
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

@@ -13,8 +13,7 @@ import gc
 import logging
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, MutableMapping
 from functools import cached_property
 from typing import Any
 
@@ -36,14 +35,13 @@ from shared.errors import (
 from shared.logs import set_up_logs
 from shared.state.keys import TaskRef
 from shared.stream.capacity import MAX_CONNECTIONS_PER_CHANNEL, connection_limit
-from shared.stream.channels import Channel
 from shared.stream.connection import Connection, Receive, Send
-from shared.stream.entries import BEGINNING, Entry, Place, StreamId, parse_id
+from shared.stream.entries import BEGINNING, Place, StreamId, parse_id
 from shared.stream.exits import call_on_exit
 from shared.stream.follower import Follower
 from shared.stream.outcomes import ended_ms, outcome, read_record
 from shared.stream.pulse import Pulse
-from shared.stream.replay import Extent, read_extent
+from shared.stream.replay import read_extent
 from shared.stream.silence import SilenceWatch
 from shared.stream.source import Source
 
@@ -101,79 +99,96 @@ class Bridge:
             connection.leave()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
+        # What decides the answer is let go before it is given: thousands of answers take minutes.
+        reply = await self._reply(Request(scope), receive, send)
         try:
-            await self._route(request, receive, send)
-        except SluiceError as error:
-            await self._refusal(request, error)(scope, receive, send)
+            await reply(scope, receive, send)
+        finally:
+            if isinstance(reply, Connection):
+                self._forget(reply)
 
-    async def _route(self, request: Request, receive: Receive, send: Send) -> None:
+    async def _reply(self, request: Request, receive: Receive, send: Send) -> Response | Connection:
+        try:
+            return await self._route(request, receive, send)
+        except SluiceError as error:
+            return self._refusal(request, error)
+
+    async def _route(self, request: Request, receive: Receive, send: Send) -> Response | Connection:
         path = request.scope["path"]
         channel = _CHANNEL.fullmatch(path)
         if channel is None and path != "/healthz":
             raise NotFound
         if request.method == "OPTIONS":
-            await Response(status_code=204, headers=self._cors(request))(request.scope, receive, send)
-        elif request.method not in {"GET", "HEAD"}:
+            return Response(status_code=204, headers=self._cors(request))
+        if request.method not in {"GET", "HEAD"}:
             raise MethodNotAllowed
-        elif channel is None:
-            await JSONResponse({"ok": True})(request.scope, receive, send)
-        else:
-            await self._events(request, channel[1], channel[2], receive, send)
+        if channel is None:
+            return JSONResponse({"ok": True})
+        user_id = self._tokens.check(_token(request), channel[1], channel[2])
+        place = Place(resume_place(request) or BEGINNING)
+        connection = Connection(receive, send, self._settings.stream, place)
+        reply: Response | Connection | None = None
+        try:
+            self._join(connection, TaskRef(channel[2], channel[1], user_id))
+            reply = await self._events(request, connection, place.last)
+        finally:
+            if reply is not connection:
+                self._forget(connection)
+        return reply
 
-    async def _events(
-        self, request: Request, service_id: str, task_id: str, receive: Receive, send: Send
-    ) -> None:
-        user_id = self._tokens.check(_token(request), service_id, task_id)
-        after = resume_place(request) or BEGINNING
-        ref = TaskRef(task_id, service_id, user_id)
-        connection = Connection(receive, send, self._settings.stream, Place(after))
-        with self._joined(ref, connection) as channel:
-            extent, end, seen = await self._what_is_there(channel, after)
-            headers = {**_STREAM_HEADERS, **self._cors(request)}
-            if seen:
-                await Response(status_code=204, headers=self._cors(request))(request.scope, receive, send)
-            elif request.method == "HEAD":
-                await _head(headers, send)
-            elif end is not None:
-                await connection.end_with(end, _raw(headers))
-            else:
-                self._follower.begin(channel, extent)
-                self._silence.start()
-                self._pulse.start()
-                await connection.run(self._source, channel, extent, _raw(headers))
-
-    async def _what_is_there(self, channel: Channel, after: StreamId) -> tuple[Extent, Entry | None, bool]:
-        """Return the stream's ends, the outcome when only the record tells it, and whether the end was seen.
+    def _join(self, connection: Connection, ref: TaskRef) -> None:
+        """Make a connection one of its channel's subscribers.
 
         Raises:
-            NotFound: there is no such task of this user and service.
+            StoreUnavailable: this process is full, or closing.
+            RateLimited: the channel has too many readers.
         """
-        extent = await read_extent(self._source, channel.key)
-        if extent.last is not None:
-            return extent, None, extent.was_seen_to_its_end(after)
-        record = await read_record(self._source, channel.ref)
-        if record is None:
-            raise NotFound
-        end = outcome(channel.ref, record)
-        return extent, end, end is not None and after > (ended_ms(record), 0)
-
-    @contextmanager
-    def _joined(self, ref: TaskRef, connection: Connection) -> Iterator[Channel]:
         if self._closing:
             raise StoreUnavailable("This server is closing; come back.", retry_after_seconds=1)
         if len(self._connections) >= self._limit:
             raise StoreUnavailable("This server is full; come back.", retry_after_seconds=RETRY_SECONDS_FULL)
-        channel = self._follower.join(ref, connection)
+        connection.channel = self._follower.join(ref, connection)
         self._connections.add(connection)
-        try:
-            if len(channel.subscribers) > MAX_CONNECTIONS_PER_CHANNEL:
-                message = "Too many connections read this task; close some."
-                raise RateLimited(message, retry_after_seconds=RETRY_SECONDS_FULL)
-            yield channel
-        finally:
-            self._connections.discard(connection)
-            self._follower.leave(channel, connection)
+        if len(connection.channel.subscribers) > MAX_CONNECTIONS_PER_CHANNEL:
+            message = "Too many connections read this task; close some."
+            raise RateLimited(message, retry_after_seconds=RETRY_SECONDS_FULL)
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if connection.channel is not None:
+            self._follower.leave(connection.channel, connection)
+
+    async def _events(
+        self, request: Request, connection: Connection, after: StreamId
+    ) -> Response | Connection:
+        """Return the connection if there is, or will be, more than one event to tell.
+
+        Raises:
+            NotFound: there is no such task of this user and service.
+        """
+        channel = connection.channel
+        assert channel is not None
+        extent, end = await read_extent(self._source, channel.key), None
+        if extent.last is None:
+            record = await read_record(self._source, channel.ref)
+            if record is None:
+                raise NotFound
+            end = outcome(channel.ref, record)
+            seen = end is not None and after > (ended_ms(record), 0)
+        else:
+            seen = extent.was_seen_to_its_end(after)
+        headers = {**_STREAM_HEADERS, **self._cors(request)}
+        if seen:
+            return Response(status_code=204, headers=self._cors(request))
+        if request.method == "HEAD":
+            return _without_length(Response(headers=headers))
+        if end is not None:
+            return Response(end.frame, headers=headers)
+        self._follower.begin(channel, extent)
+        self._silence.start()
+        self._pulse.start()
+        connection.prepare(self._source, extent, _raw(headers))
+        return connection
 
     def _refusal(self, request: Request, error: SluiceError) -> Response:
         body: dict[str, Any] = {"ok": False, "error": error.code, "message": str(error)}
@@ -233,32 +248,24 @@ def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
-async def _head(headers: dict[str, str], send: Send) -> None:
-    """Answer as a GET would, without its body: so without a length, which no stream has."""
-    await send({"type": "http.response.start", "status": 200, "headers": _raw(headers)})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+def _without_length(response: Response) -> Response:
+    """Leave out what a GET's answer has not: no stream has a length."""
+    del response.headers["content-length"]
+    return response
 
 
-class _AsgiResponse(Response):
-    """A response that an ASGI application makes."""
+def events_handler() -> Callable[[Request], Awaitable[Bridge]]:
+    """Load the bridge's configuration and return the function that answers; a wrong one ends the process.
 
-    def __init__(self, app: Bridge) -> None:
-        super().__init__()
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-
-
-def events_handler() -> Callable[[Request], Awaitable[Response]]:
-    """Load the bridge's configuration and return the function that answers; a wrong one ends the process."""
+    Its answer to every request is the bridge itself: an ASGI application is a response to Starlette.
+    """
     try:
-        response = _AsgiResponse(Bridge(load_events()))
+        bridge = Bridge(load_events())
     except ConfigError as error:
         sys.exit(f"events does not start: {error}")
     set_up_logs()
 
-    async def answer(_request: Request) -> Response:
-        return response
+    async def answer(_request: Request) -> Bridge:
+        return bridge
 
     return answer

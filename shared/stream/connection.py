@@ -56,26 +56,18 @@ class Connection:
 
     __slots__ = (
         *(
+            "channel",
             "_receive",
             "_send",
             "_settings",
             "_place",
             "_source",
-            "_channel",
             "_extent",
-            "_buffer",
+            "_headers",
             "_writing",
         ),
-        *(
-            "_buffered_bytes",
-            "_behind",
-            "_leaving",
-            "_beating",
-            "_over",
-            "_sending_since",
-            "_beats_at",
-            "_ends_at",
-        ),
+        *("_buffer", "_buffered_bytes", "_started", "_behind", "_leaving", "_beating", "_over"),
+        *("_sending_since", "_beats_at", "_ends_at"),
     )
 
     def __init__(self, receive: Receive, send: Send, settings: StreamSettings, place: Place) -> None:
@@ -84,12 +76,14 @@ class Connection:
         self._settings = settings
         self._place = place
         self._source: Source | None = None
-        self._channel: Channel | None = None
+        self.channel: Channel | None = None
+        """What it subscribes to, once it does."""
         self._extent: Extent | None = None
+        self._headers: Headers = ()
         self._buffer: deque[Entry] | None = None
         self._buffered_bytes = 0
         self._writing: asyncio.Task[None] | None = None
-        self._behind = self._leaving = self._beating = self._over = False
+        self._started = self._behind = self._leaving = self._beating = self._over = False
         self._sending_since: float | None = None
         self._beats_at = time.monotonic() + settings.heartbeat_seconds
         self._ends_at = time.monotonic() + settings.max_connection_seconds * _jitter(LIFETIME_SHARE)
@@ -127,34 +121,33 @@ class Connection:
 
     # -- the response ---------------------------------------------------------------------------------------
 
-    async def run(self, source: Source, channel: Channel, extent: Extent, headers: Headers) -> None:
+    def prepare(self, source: Source, extent: Extent, headers: Headers) -> None:
+        """Take what the response needs; most of it is let go once it has begun."""
+        self._source, self._extent, self._headers = source, extent, headers
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer with the channel's events; returns when the response is complete or the reader is gone."""
-        bound_kernel_buffer(self._receive)
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        self._source, self._channel, self._extent = source, channel, extent
+        bound_kernel_buffer(receive)
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        self._headers, self._started = (), True
         self._write_soon()
         try:
-            while (await self._receive())["type"] != "http.disconnect":
+            while (await receive())["type"] != "http.disconnect":
                 pass
         finally:
             self._over = True
             if self._writing is not None:
                 self._writing.cancel()
 
-    async def end_with(self, entry: Entry, headers: Headers) -> None:
-        """Answer with one last event and nothing else."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
-        await self._write(entry.frame, last=True)
-
     # -- writing: a task that lives as long as there is something to write ----------------------------------
 
     def _write_soon(self) -> None:
-        if self._writing is None and self._source is not None and not self._over:
-            self._writing = asyncio.get_running_loop().create_task(self._write_out(self._source))
+        if self._writing is None and self._started and not self._over:
+            self._writing = asyncio.get_running_loop().create_task(self._write_out())
 
-    async def _write_out(self, source: Source) -> None:
+    async def _write_out(self) -> None:
         try:
-            await self._write_all(source)
+            await self._write_all()
         except (PlaceLost, SluiceError) as error:
             log.warning("a reader is sent back to resume: %r", error)
             await self._write(_retry(), last=True)  # its own place says where to go on
@@ -164,13 +157,13 @@ class Connection:
         finally:
             self._writing = None
 
-    async def _write_all(self, source: Source) -> None:
+    async def _write_all(self) -> None:
         """Return once nothing is left to write, without waiting for anything after having looked."""
         if self._extent is not None:
-            await self._tell_history(source, self._extent)
+            await self._tell_history(self._extent)
         while not self._over:
             if self._behind:
-                await self._catch_up(source)
+                await self._catch_up()
             elif self._buffer:
                 await self._deliver(self._taken())
             elif self._leaving:
@@ -181,24 +174,26 @@ class Connection:
                 self._buffer = None
                 return
 
-    async def _tell_history(self, source: Source, extent: Extent) -> None:
+    async def _tell_history(self, extent: Extent) -> None:
         await self._write(OPENED)
-        assert self._channel is not None
-        async for entries in replay(source, self._channel.key, extent, self._place):
+        assert self.channel is not None
+        assert self._source is not None
+        async for entries in replay(self._source, self.channel.key, extent, self._place):
             await self._deliver(entries)
         self._extent = None
         await self._tell_stall()
 
-    async def _catch_up(self, source: Source) -> None:
+    async def _catch_up(self) -> None:
         """Tell a reader that was behind what it has missed; what is pushed from now on waits for it again."""
         self._behind = False
-        assert self._channel is not None
-        await self._deliver(await resynced(source, self._channel.key, self._place))
+        assert self.channel is not None
+        assert self._source is not None
+        await self._deliver(await resynced(self._source, self.channel.key, self._place))
         await self._tell_stall()
 
     async def _tell_stall(self) -> None:
-        if self._channel is not None and self._channel.stalled is not None and not self._buffer:
-            await self._write(self._channel.stalled.frame)
+        if self.channel is not None and self.channel.stalled is not None and not self._buffer:
+            await self._write(self.channel.stalled.frame)
 
     def _taken(self) -> list[Entry]:
         """Empty the buffer; return what the reader has not had."""

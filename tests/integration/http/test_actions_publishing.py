@@ -37,6 +37,7 @@ def test_a_publish_says_all_that_qstash_must_know(world: World) -> None:
         "upstash-flow-control-value": "parallelism=4",
         "upstash-timeout": "120s",
         "upstash-failure-callback": f"{ACTIONS_URL}/callbacks/failure",
+        "upstash-failure-callback-retry-delay": "min(60000, 1000 * pow(2, retried))",
         "upstash-label": "paid_stream",
     }
 
@@ -45,6 +46,7 @@ def test_a_step_callback_is_asked_for_only_where_a_step_follows(world: World) ->
     world.with_resume()
     _, vision = world.start("create-service", {"jobImage": data_url()})
     assert vision.headers["upstash-callback"] == f"{ACTIONS_URL}/callbacks/step"
+    assert vision.headers["upstash-callback-retry-delay"] == "min(60000, 1000 * pow(2, retried))"
     world.finish(vision)
     world.report("step", vision)
     match = world.qstash.published[-1]
