@@ -78,7 +78,7 @@ def test_a_lane_takes_nothing_unsigned(stack: Stack, to: Lane) -> None:
 
 
 @pytest.mark.parametrize("lane", Lane)
-def test_every_path_that_the_producer_builds_is_served(stack: Stack, lane: Lane) -> None:
+def test_d28_every_path_that_the_producer_builds_is_served(stack: Stack, lane: Lane) -> None:
     """D28: no route leads to an address that nobody answers."""
     for (template, _), route in ROUTES.items():
         if route.lane is lane:

@@ -121,7 +121,7 @@ def test_qstash_away_refuses_and_charges_nothing(stack: Stack, someone: Frontend
     assert someone.outcome(accepted)["state"] == "done"
 
 
-def test_the_provider_away_is_retried_and_then_ends_refunded(stack: Stack, someone: Frontend) -> None:
+def test_d13_the_provider_away_is_retried_and_then_ends_refunded(stack: Stack, someone: Frontend) -> None:
     """D13, D14, D18: readers see `retrying`, the last attempt ends the task, nothing is charged."""
     stack.llm.fail("status", status=500, model="deepseek-chat", times=None)
     accepted = someone.act("upload-resume", {"text": RESUME, "locale": "en"})

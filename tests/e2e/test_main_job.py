@@ -36,7 +36,7 @@ def test_three_text_tasks_with_one_slot_run_one_after_the_other(stack: Stack, us
     assert_at_rest(stack)
 
 
-def test_two_images_of_one_user_run_at_the_same_time_with_two_slots(stack: Stack, user: str) -> None:
+def test_d4_two_images_of_one_user_run_at_the_same_time_with_two_slots(stack: Stack, user: str) -> None:
     """D4: no lock of a user stands beside the cap of a user."""
     someone = Frontend(stack, user).with_resume()
 
@@ -50,7 +50,7 @@ def test_two_images_of_one_user_run_at_the_same_time_with_two_slots(stack: Stack
     assert_at_rest(stack)
 
 
-def test_the_image_branch_is_two_steps_on_one_channel(stack: Stack, user: str) -> None:
+def test_d36_the_image_branch_is_two_steps_on_one_channel(stack: Stack, user: str) -> None:
     """D17, D36: the match starts when the advertisement has been read, and its reader changes no channel."""
     someone = Frontend(stack, user).with_resume()
     accepted = someone.act("create-service", {"jobImage": advertisement("WEBP"), "locale": "en"})
@@ -66,7 +66,7 @@ def test_the_image_branch_is_two_steps_on_one_channel(stack: Stack, user: str) -
     assert_at_rest(stack)
 
 
-def test_what_the_reader_sees_is_what_the_model_said(stack: Stack, user: str) -> None:
+def test_d24_what_the_reader_sees_is_what_the_model_said(stack: Stack, user: str) -> None:
     """D24, D29: on the channel that the answer named, every character once, at the end as in the record."""
     someone = Frontend(stack, user).with_resume()
     accepted = someone.act("create-service", {"jobText": JOB, "locale": "en"})
@@ -92,7 +92,7 @@ def test_a_reader_that_comes_back_goes_on_where_it_was(stack: Stack, user: str) 
         assert text_of(whole.all[: place + 1] + resumed.all) == whole.text
 
 
-def test_paid_and_free_tasks_take_their_own_lanes_and_limits(stack: Stack, user: str) -> None:
+def test_d7_d8_paid_and_free_tasks_take_their_own_lanes_and_limits(stack: Stack, user: str) -> None:
     """D7, D8: too little balance takes the free lane, and the worker runs what the producer decided."""
     someone = Frontend(stack, user).with_resume()
     services = [someone.act("create-service", {"jobText": JOB, "locale": "en"}) for _ in range(3)]
@@ -116,7 +116,7 @@ def test_paid_and_free_tasks_take_their_own_lanes_and_limits(stack: Stack, user:
     assert_at_rest(stack)
 
 
-def test_an_upload_ends_with_a_structured_result_that_stays(stack: Stack, user: str) -> None:
+def test_d23_an_upload_ends_with_a_structured_result_that_stays(stack: Stack, user: str) -> None:
     """D23: the résumé is replaced when its summary is done, and read back."""
     someone = Frontend(stack, user)
     assert someone.get("/resume").json()["summary"] is None
@@ -129,7 +129,7 @@ def test_an_upload_ends_with_a_structured_result_that_stays(stack: Stack, user: 
     assert someone.balance() == 11
 
 
-def test_nobody_else_reads_a_task_or_its_stream(stack: Stack, user: str) -> None:
+def test_d25_d35_nobody_else_reads_a_task_or_its_stream(stack: Stack, user: str) -> None:
     """D25, D35: somebody else's task does not exist, and its stream asks for its own token."""
     owner, other = Frontend(stack, user), Frontend(stack, user + "-other")
     accepted = owner.act("upload-resume", {"text": RESUME, "locale": "en"})

@@ -54,7 +54,7 @@ def test_a_claim_keeps_the_tasks_queue_place(store: Store) -> None:
     assert bench.places(Lane.PAID_STREAM) == [f"{job.ref.task_id}:0"]
 
 
-def test_concurrent_claims_never_pass_the_slots(store: Store) -> None:
+def test_d10_concurrent_claims_never_pass_the_slots(store: Store) -> None:
     """D1, D10: against the real Redis, from many threads."""
     bench = Bench(store, {"DEEPSEEK_MAX_WORKERS": "3"})
     jobs = [bench.admit(f"u{i}") for i in range(40)]

@@ -281,7 +281,9 @@ def test_a_publish_that_failed_never_ends_a_task_that_another_request_has_publis
 
 
 @pytest.mark.parametrize("waiting", [0.4, 10, 25, 480])
-def test_a_step_without_a_message_is_overdue_while_it_can_still_be_published(store: Store, waiting: float) -> None:
+def test_a_step_without_a_message_is_overdue_while_it_can_still_be_published(
+    store: Store, waiting: float
+) -> None:
     """D17: a callback that never came costs a moment, not the task, however short its waiting budget is."""
     bench = Bench(store, max_wait_seconds_stream=waiting, max_wait_seconds_batch=waiting)
     job = bench.admit()

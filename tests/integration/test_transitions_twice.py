@@ -150,7 +150,9 @@ def test_a_transition_that_is_sent_twice_has_the_effect_of_once(either_store: St
 
 def test_every_transition_is_among_those_that_are_sent_twice() -> None:
     scripts = {path.stem for path in LUA_FOLDER.glob("*.lua") if "-- uses: lib_task" in path.read_text()}
-    comparing = {name for name in scripts if name.startswith("check_")}  # sent twice in test_reconcile_races.py
+    comparing = {
+        name for name in scripts if name.startswith("check_")
+    }  # sent twice in test_reconcile_races.py
     assert {case.script for case in CASES} == scripts - READ_ONLY - comparing
 
 

@@ -32,6 +32,12 @@ def test_every_test_that_a_row_names_is_there_and_names_the_fault(fault: str) ->
         assert re.search(rf"\b{fault}\b", docstrings(ROOT / "tests" / path)[test])
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_has_a_test_that_is_named_after_its_number(fault: str) -> None:
+    names = re.findall(r"`(test_\w+)`", ROWS[fault])
+    assert any(f"_{fault.lower()}_" in name for name in names)
+
+
 def test_every_place_that_the_page_names_is_there() -> None:
     places = re.findall(r"`((?:unit|integration|e2e|bundle)/[\w/.]*)`", PAGE)
     assert places

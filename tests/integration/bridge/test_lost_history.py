@@ -29,7 +29,7 @@ def trimmed_work(make_work: Callable[..., Work], batches: int = 700) -> tuple[Wo
 
 
 @pytest.mark.parametrize("place", ["", "gone", "unknown"])
-def test_a_reader_whose_place_was_trimmed_gets_the_whole_text_at_once_and_goes_on(
+def test_d33_a_reader_whose_place_was_trimmed_gets_the_whole_text_at_once_and_goes_on(
     browser: Browser, make_work: Callable[..., Work], place: str
 ) -> None:
     """D33, D34: what is missing is said, and the text is whole again."""

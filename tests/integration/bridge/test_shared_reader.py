@@ -23,7 +23,7 @@ from tests.integration.bridge.kit import (
 )
 
 
-def test_one_connection_to_redis_reads_for_everybody(
+def test_d31_one_connection_to_redis_reads_for_everybody(
     browser: Browser, store: Store, make_work: Callable[..., Work]
 ) -> None:
     """D31: no reader polls; all of them together wait in one blocking read."""

@@ -55,7 +55,7 @@ def test_a_step_callback_is_asked_for_only_where_a_step_follows(world: World) ->
     assert match.deduplication_id == f"{vision.message['taskId']}.1.1"
 
 
-def test_a_message_carries_ids_and_never_a_users_text(world: World) -> None:
+def test_d38_a_message_carries_ids_and_never_a_users_text(world: World) -> None:
     """D38."""
     world.with_resume()
     accepted, publish = world.start("create-service", {"jobText": JOB, "locale": "en"}, traceparent=TRACE)
@@ -99,7 +99,7 @@ def test_a_trace_that_is_none_is_not_carried(world: World) -> None:
     ],
     ids=["5xx", "4xx", "wrong token", "over its limit", "cut off", "redirect", "accepted, and answered 5xx"],
 )
-def test_a_task_that_could_not_be_published_has_ended_with_everything_given_back(
+def test_d6_a_task_that_could_not_be_published_has_ended_with_everything_given_back(
     world: World, faults: list[Fault]
 ) -> None:
     """D6, D20, D21: the refusal is said, the coin is back, the places are back, the key is free."""

@@ -107,7 +107,7 @@ def test_a_user_never_seen_has_the_initial_quota_and_no_ledger(world: World) -> 
     assert world.store.command("KEYS", "user:*") == []
 
 
-def test_the_ledger_adds_up_to_the_balance_and_names_what_each_coin_was_for(world: World) -> None:
+def test_d19_the_ledger_adds_up_to_the_balance_and_names_what_each_coin_was_for(world: World) -> None:
     """D15, D19."""
     world.with_match()
     accepted, _ = world.start("create-service", {"jobText": JOB})

@@ -262,7 +262,7 @@ def test_what_belongs_to_another_user_does_not_exist(world: World) -> None:
     assert world.record(accepted["taskId"])["state"] == "queued"
 
 
-def test_a_full_queue_refuses_with_a_time_and_writes_and_publishes_nothing(world: World) -> None:
+def test_d22_d26_a_full_queue_refuses_with_a_time_and_writes_and_publishes_nothing(world: World) -> None:
     """D19 to D22, D26: full is said before the answer, and leaves no trace."""
     world.change(QUEUE_MAX_PAID_BATCH="1")
     world.start(user="someone")
@@ -275,7 +275,7 @@ def test_a_full_queue_refuses_with_a_time_and_writes_and_publishes_nothing(world
     assert world.qstash.requests == requests
 
 
-def test_a_second_queue_that_is_full_refuses_the_first_step_too(world: World) -> None:
+def test_d3_a_second_queue_that_is_full_refuses_the_first_step_too(world: World) -> None:
     """D3: a place in every queue that the task will visit, or in none; the image is not kept."""
     world.change(QUEUE_MAX_PAID_STREAM="1")
     for user in ("someone", "ada"):

@@ -82,7 +82,7 @@ def test_a_callback_that_cannot_do_its_work_asks_to_be_called_again(world: World
 # -- the next step -----------------------------------------------------------------------------------------------------
 
 
-def test_the_next_step_is_published_once_however_often_it_is_called_for(world: World) -> None:
+def test_d11_the_next_step_is_published_once_however_often_it_is_called_for(world: World) -> None:
     """D11, D17."""
     task_id, vision = image_task(world)
     answers = [world.report("step", vision).json()["status"] for _ in range(3)]
@@ -305,7 +305,7 @@ def test_the_sweep_ends_what_was_lost_and_leaves_the_rest_alone(world: World) ->
     assert sweep(world) == {}
 
 
-def test_the_sweep_ends_a_task_whose_worker_was_killed_and_whose_messages_are_gone(world: World) -> None:
+def test_d1_the_sweep_ends_a_task_whose_worker_was_killed_and_whose_messages_are_gone(world: World) -> None:
     """D1, D2: the dead-letter queue was purged; slot, place and coin come back all the same."""
     accepted, publish = world.start()
     world.claim(publish)

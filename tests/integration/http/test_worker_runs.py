@@ -60,7 +60,7 @@ def test_a_done_event_says_what_was_used_and_how_long_it_took(world: World) -> N
     assert done["attempt"] == 1
 
 
-def test_the_model_gets_what_the_record_and_the_services_hold(world: World) -> None:
+def test_d27_the_model_gets_what_the_record_and_the_services_hold(world: World) -> None:
     """D27: what is named is there, and no message carried it."""
     service_id = world.with_match()
     for action in ("customize-resume", "interview-tips"):
