@@ -43,7 +43,7 @@ class Visit:
 def crowd(stack: Stack, tally: Tally, effort: Effort) -> None:
     """Ten times as many clients as the queue drains, for as long as it takes to drain it once or more."""
     per_second = _drain_rate(stack)
-    count = round(per_second * OVERLOAD * (4 if effort.thorough else 0.8))
+    count = max(4 * PLACES, round(per_second * OVERLOAD * (4 if effort.thorough else 0.8)))
     started = time.monotonic()
 
     def visit(number: int) -> Visit:
