@@ -9,11 +9,10 @@ back.
 
 from __future__ import annotations
 
-import gc
 import logging
 import re
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +34,7 @@ from shared.errors import (
 from shared.logs import set_up_logs
 from shared.state.keys import TaskRef
 from shared.stream.capacity import MAX_CONNECTIONS_PER_CHANNEL, connection_limit
+from shared.stream.collector import Collector
 from shared.stream.connection import Connection, Receive, Send
 from shared.stream.entries import BEGINNING, Place, StreamId, parse_id
 from shared.stream.exits import call_on_exit
@@ -77,9 +77,6 @@ class Bridge:
     @cached_property
     def _follower(self) -> Follower:
         call_on_exit(self.close)  # at the first request: by then the server has installed its own handlers
-        # What was imported is there for good: a full collection need not look at it again and again.
-        gc.collect()
-        gc.freeze()
         return Follower(self._source)
 
     @cached_property
@@ -90,7 +87,8 @@ class Bridge:
     def _pulse(self) -> Pulse:
         stream = self._settings.stream
         finest_seconds = min(stream.heartbeat_seconds, stream.max_connection_seconds)
-        return Pulse(self._connections, finest_seconds=finest_seconds, beat=self._follower.settle)
+        beats = (self._follower.settle, Collector().tick)
+        return Pulse(self._connections, finest_seconds=finest_seconds, beats=beats)
 
     def close(self) -> None:
         """End every connection, for its reader to come back elsewhere, and take no more."""
@@ -254,18 +252,26 @@ def _without_length(response: Response) -> Response:
     return response
 
 
-def events_handler() -> Callable[[Request], Awaitable[Bridge]]:
-    """Load the bridge's configuration and return the function that answers; a wrong one ends the process.
+class _AsgiResponse(Response):
+    """A response that an ASGI application makes; adds no coroutine, which each connection would hold."""
 
-    Its answer to every request is the bridge itself: an ASGI application is a response to Starlette.
-    """
+    def __init__(self, app: Bridge) -> None:
+        super().__init__()
+        self._app = app
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        return self._app(scope, receive, send)
+
+
+def events_handler() -> Callable[[Request], Awaitable[Response]]:
+    """Load the bridge's configuration and return the function that answers; a wrong one ends the process."""
     try:
-        bridge = Bridge(load_events())
+        response = _AsgiResponse(Bridge(load_events()))
     except ConfigError as error:
         sys.exit(f"events does not start: {error}")
     set_up_logs()
 
-    async def answer(_request: Request) -> Bridge:
-        return bridge
+    async def answer(_request: Request) -> Response:
+        return response
 
     return answer

@@ -125,7 +125,7 @@ class Connection:
         """Take what the response needs; most of it is let go once it has begun."""
         self._source, self._extent, self._headers = source, extent, headers
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Message, receive: Receive, send: Send) -> None:
         """Answer with the channel's events; returns when the response is complete or the reader is gone."""
         bound_kernel_buffer(receive)
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})

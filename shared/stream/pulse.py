@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 MAX_INTERVAL_SECONDS = 1.0
@@ -26,14 +26,14 @@ class Pulse:
     Args:
         members: who is told; changed by others at any time.
         finest_seconds: the shortest of the times that members wait for.
-        beat: called once a beat, after all were told.
+        beats: called once a beat, after all were told.
     """
 
     def __init__(
-        self, members: Collection[Ticking], *, finest_seconds: float, beat: Callable[[], None]
+        self, members: Collection[Ticking], *, finest_seconds: float, beats: Sequence[Callable[[], None]]
     ) -> None:
         self._members = members
-        self._beat = beat
+        self._beats = beats
         self._interval_seconds = min(MAX_INTERVAL_SECONDS, finest_seconds / 4)
         self._beating: asyncio.Task[None] | None = None
 
@@ -50,4 +50,5 @@ class Pulse:
                 for member in told[begin : begin + AT_ONCE]:
                     member.tick(now)
                 await asyncio.sleep(0)
-            self._beat()
+            for beat in self._beats:
+                beat()
