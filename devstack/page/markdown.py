@@ -15,7 +15,7 @@ from markdown_it.renderer import RendererProtocol
 from markdown_it.token import Token
 
 MAX_CHARACTERS = 200_000
-HEADING_SHIFT = 3
+HIGHEST_HEADING = 4
 _SCHEMES = frozenset({"http", "https", "mailto"})
 
 
@@ -53,5 +53,5 @@ def to_html(text: str) -> str:
     tokens = _PARSER.parse(text[:MAX_CHARACTERS])
     for token in tokens:
         if token.type in {"heading_open", "heading_close"}:  # below the page's own headings
-            token.tag = f"h{min(6, int(token.tag[1]) + HEADING_SHIFT)}"
+            token.tag = f"h{min(6, max(HIGHEST_HEADING, int(token.tag[1]) + 2))}"
     return str(_PARSER.renderer.render(tokens, _PARSER.options, {}))

@@ -196,14 +196,17 @@ export class Card {
 
   async cancel() {
     if (!this.known.taskId) return this.remove();
-    this.#parts.cancel.disabled = true;
+    const { cancel } = this.#parts;
+    if (cancel.getAttribute("aria-disabled") === "true") return null;
+    cancel.setAttribute("aria-disabled", "true"); // a disabled button would lose the focus
     try {
       await clientOf(this.known.user).cancel(this.known.taskId);
     } catch (error) {
       say(this.#wordsOf(error));
     }
-    this.#parts.cancel.disabled = false;
+    cancel.setAttribute("aria-disabled", "false");
     this.paint();
+    return null;
   }
 
   remove() {

@@ -78,8 +78,10 @@ export class Events {
 
   /** One stop for the Tab key; the arrows move inside. */
   #keepOneStop() {
-    const summaries = [...this.#list.querySelectorAll("summary")];
-    if (summaries.length > 0 && !summaries.some(({ tabIndex }) => tabIndex === 0)) summaries[0].tabIndex = 0;
+    if (this.#list.contains(document.activeElement)) return;
+    for (const stop of this.#list.querySelectorAll('summary[tabindex="0"]')) stop.tabIndex = -1;
+    const newest = this.#list.querySelector("summary");
+    if (newest) newest.tabIndex = 0;
   }
 
   #move(event) {

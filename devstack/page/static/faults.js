@@ -56,7 +56,7 @@ export class Faults {
     this.#story.append(el("li", {}, el("time", {}, clock(chapter.at)), " ", el("span", {}, t(`said.${chapter.what}`, chapter))));
     while (this.#story.childElementCount > MAX_CHAPTERS) this.#story.firstElementChild.remove();
     this.#chapters = this.#chapters.slice(-MAX_CHAPTERS);
-    this.#story.scrollTop = this.#story.scrollHeight;
+    this.#story.parentElement.scrollTop = this.#story.parentElement.scrollHeight;
     show($("#story-part"), true);
   }
 

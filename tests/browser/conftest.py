@@ -1,0 +1,81 @@
+"""One stack, one page server and one Chromium for a module; a fresh page and a user of its own for each test."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from devstack.page.browser import NoBrowser, chromium
+from devstack.page.server import PageServer
+from devstack.processes import free_ports
+from devstack.stack import Stack
+from tests.browser.page_kit import Reader
+
+FIRST_TOKEN_MS = 40
+TOKENS_PER_SECOND = 4_000
+expect.set_options(timeout=20_000)
+SETTINGS = {"LEASE_SECONDS": "1.5", "MODEL_IDLE_SECONDS": "2", "HEARTBEAT_SECONDS": "2"}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if os.environ.get("SLUICE_NO_BROWSER") == "1":
+        pytest.skip("SLUICE_NO_BROWSER=1: the page is not looked at")
+    try:
+        with chromium() as running:
+            yield running
+    except NoBrowser as missing:
+        pytest.fail(str(missing), pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, PageServer]]:
+    port = free_ports(1)[0]
+    with (
+        Stack(
+            proxied=True,
+            fronted=("events",),
+            overrides=SETTINGS,
+            allowed_origins=(f"http://127.0.0.1:{port}",),
+            first_token_ms=FIRST_TOKEN_MS,
+            tokens_per_second=TOKENS_PER_SECOND,
+            build_folder=tmp_path_factory.mktemp("build"),
+        ) as stack,
+        PageServer(stack, port) as server,
+    ):
+        stack.llm.transcript.on = True
+        yield stack, server
+
+
+@pytest.fixture
+def reader(browser: Browser, served: tuple[Stack, PageServer]) -> Iterator[Reader]:
+    """A user of this test's own with the page open, in English; whatever the page complains of fails the test."""
+    stack, server = served
+    pace = stack.llm.pace.tokens_per_second
+    user = f"reader{uuid.uuid4().hex[:8]}"
+    context = browser.new_context(locale="en-GB", viewport={"width": 1600, "height": 1000})
+    context.add_init_script(
+        f"sessionStorage.getItem('sluice.user') ?? sessionStorage.setItem('sluice.user', '{user}')"
+    )
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(server.url)
+    page.wait_for_selector("body[data-ready]")
+    yield Reader(page, stack, user)
+    context.close()
+    stack.llm.pace.tokens_per_second = pace
+    stack.llm.heal()
+    stack.qstash.faults.clear()
+    assert not complaints, complaints
+
+
+@pytest.fixture
+def prepared(reader: Reader) -> Reader:
+    """A reader whose résumé has been summarised: what a match needs."""
+    reader.frontend.with_resume()
+    return reader
