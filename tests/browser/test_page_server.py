@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,8 +12,11 @@ import pytest
 
 from devstack.frontend import Frontend
 from devstack.page.markdown import to_html
+from devstack.page.pictures import MAX_BYTES, SCENES
 from devstack.page.server import PageServer
 from devstack.stack import Stack
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -92,3 +97,20 @@ def test_markup_and_links_that_could_do_something_are_only_words(text: str, neve
 
 def test_headings_stand_below_the_page_s_own() -> None:
     assert to_html("# a\n\n## b\n\n### c\n\n###### d") == "<h4>a</h4>\n<h4>b</h4>\n<h5>c</h5>\n<h6>d</h6>\n"
+
+
+def test_the_page_s_document_names_every_button_and_shows_small_pictures_that_exist() -> None:
+    document = (ROOT / "docs/dev-page.md").read_text(encoding="utf-8")
+    strings = (ROOT / "devstack/page/static/strings.js").read_text(encoding="utf-8").split("const ZH")[0]
+    buttons = (ROOT / "devstack/page/static/faults.js").read_text(encoding="utf-8")
+    for name in re.findall(r'"(\w+)"', buttons.split("const BUTTONS = [")[1].split("]")[0]):
+        label = re.search(rf'"break\.{name}": "(.*?)"', strings)
+        assert label, name
+        assert f"*{label[1]}*" in document, label[1]
+    pages = (ROOT / "docs/dev-page.md", ROOT / "README.md", ROOT / "README.zh-CN.md")
+    shown = {
+        path for page in pages for path in re.findall(r"images/[\w-]+\.png", page.read_text(encoding="utf-8"))
+    }
+    assert shown == {f"images/{scene.name}.png" for scene in SCENES}
+    for path in shown:
+        assert (ROOT / "docs" / path).stat().st_size < MAX_BYTES, path

@@ -11,6 +11,7 @@ import { order } from "./net.js";
 
 const PAUSE_MS = 90;
 const SCORE_LINE = /^score:\s*(\d{1,3})\s*(?:\n|$)/i;
+const HALF_A_MARK = /\n[ \t]*(?:[-*+#]+|\d+\.)?[ \t]*\**$/; // would be shown as something else for a moment
 const HALF_A_SCORE_LINE = /^s(c(o(r(e(:\s*\d*)?)?)?)?)?$/i;
 
 /** The number in a match's first line, once that line is there. */
@@ -53,7 +54,8 @@ export class GrowingText {
 
   /** Shows this text; `isFinal` when no more will come. */
   set(text, isFinal) {
-    this.#wanted = text.replace(SCORE_LINE, "").replace(isFinal ? /$^/ : HALF_A_SCORE_LINE, "");
+    const whole = text.replace(SCORE_LINE, "");
+    this.#wanted = isFinal ? whole : whole.replace(HALF_A_SCORE_LINE, "").replace(HALF_A_MARK, "");
     this.#isFinal = isFinal;
     if (!this.#isBusy) this.#work();
   }
