@@ -91,14 +91,23 @@ local function interval_ms(id)
   return tonumber(redis.call('HGET', KEYS[8], id .. ':ms') or nil)
 end
 
+-- Older promises count no more. They are removed after a write that needs memory, never before: Redis refuses a script
+-- for full memory only at its first write.
+local function kept_since(id)
+  return now - KEPT_MS - (interval_ms(id) or 0)
+end
+
+local function my_promise(id)
+  local mine = tonumber(redis.call('ZSCORE', promised_key(id), USER) or nil)
+  return mine and mine >= kept_since(id) and mine or nil
+end
+
 -- Places kept for who was told to come back by now: newcomers do not get them, nor who was told to come later. An empty
 -- queue has no line before it.
 local function kept_places(id, used)
   if used == 0 then return 0 end
-  local key = promised_key(id)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - KEPT_MS - (interval_ms(id) or 0)))
-  local mine = tonumber(redis.call('ZSCORE', key, USER) or now)
-  return redis.call('ZCOUNT', key, '-inf', '(' .. int(math.min(mine, now)))
+  local mine = my_promise(id) or now
+  return redis.call('ZCOUNT', promised_key(id), int(kept_since(id)), '(' .. int(math.min(mine, now)))
 end
 
 -- The seconds after which a refused user is to come back: as many ends from now as there are too many in the queue and
@@ -108,7 +117,7 @@ local function promise(id, excess)
   local ms = interval_ms(id)
   if not ms then return retry_after(id, excess) end
   local key = promised_key(id)
-  local mine = tonumber(redis.call('ZSCORE', key, USER) or nil)
+  local mine = my_promise(id)
   local at, place = mine, mine
   if not mine then
     local last = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2] or 0
@@ -121,6 +130,7 @@ local function promise(id, excess)
   end
   if place ~= mine then
     redis.call('ZADD', key, int(place), USER)
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. int(kept_since(id)))
     redis.call('PEXPIRE', key, int(math.max(place - now + KEPT_MS + ms, redis.call('PTTL', key))))
   end
   return math.min(300, math.max(1, math.ceil((at - now) / 1000)))
