@@ -10,7 +10,7 @@ from functools import partial
 
 from devstack.frontend import Frontend, until
 from devstack.proxy import Fault
-from devstack.reliability.messages import faults, forget, purge_dead_letters, wait_for
+from devstack.reliability.messages import IDLE_SECONDS, faults, forget, purge_dead_letters, wait_for
 from devstack.reliability.tally import Problem, Tally
 from devstack.reliability.touches import TOUCHES, no_sweep, touch_each, touchers
 from devstack.reliability.traffic import (
@@ -67,6 +67,7 @@ def lost_step_callback(stack: Stack, tally: Tally, effort: Effort) -> None:
         with _lost(stack, tally, calls=2 * len(TOUCHES) + ADMITTED) as users:
             with faults(stack, drop_callbacks=True, only={"drop_callbacks": STEP}):
                 jobs = {name: _first_step_done(user) for name, user in users.items()}
+                stack.qstash.wait_until_idle(IDLE_SECONDS)  # a step's answer comes after its event
             touch_each(tally, jobs, ends="done", code=None)
 
 

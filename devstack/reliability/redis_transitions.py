@@ -50,6 +50,8 @@ class Lost:
         if self.status is not None:
             times = 1 if self.ends == "done" else None
             subject.fails("status", streams=self.streams, times=times, status=self.status)
+        if self.script == "renew_lease" and not self.streams:
+            subject.fails("says", streams=False, text=subject.long_summary)
 
 
 ON_THE_WAY = (

@@ -67,7 +67,16 @@ class Subject(Frontend):
     @property
     def summary(self) -> str:
         """What the model says of this user's résumé: short, so that nobody waits for it."""
-        return json.dumps({"header": {"name": NAME}, "summary": f"Eight years in payments, {self.user}."})
+        return self._summary_of(f"Eight years in payments, {self.user}.")
+
+    @property
+    def long_summary(self) -> str:
+        """One that takes the model longer to say than a lease is left without a renewal."""
+        years = (f"In {year} she led team {year % 7} of the payments group." for year in range(2001, 2026))
+        return self._summary_of(" ".join(years))
+
+    def _summary_of(self, text: str) -> str:
+        return json.dumps({"header": {"name": NAME}, "summary": text})
 
     @property
     def resume(self) -> dict[str, str]:

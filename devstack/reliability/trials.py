@@ -19,7 +19,7 @@ class Effort:
 
 
 SHORT = Effort()
-THOROUGH = Effort(rounds=5, thorough=True)
+THOROUGH = Effort(rounds=1, thorough=True)
 
 
 @dataclass(frozen=True, slots=True)
