@@ -22,7 +22,7 @@ from shared.state.keys import TaskRef
 from shared.state.lifecycle import Step
 from shared.state.scripts import load_script
 from shared.state.store import Store
-from shared.state.tasks import PUBLISH_GRACE_SECONDS, Tasks
+from shared.state.tasks import Tasks
 
 Kind = Literal[
     "place", "open", "active", "slot", "overdue", "stream", "record", "debit", "refund", "balance", "ledger"
@@ -208,7 +208,7 @@ class _Reconciliation:
             "reference": f"reconcile-{task_id}",
             "runMs": _ms(self._time.worker_timeout_seconds + self._time.lease_seconds),
             "graceMs": _ms(self._time.lease_seconds),
-            "unpublishedMs": _ms(max(self._time.lease_seconds, PUBLISH_GRACE_SECONDS)),
+            "unpublishedMs": self._tasks.unpublished_ms,
             "lateMs": _ms(SWEEPS * 60 * self._time.sweep_minutes),
         }
         self._report.checked["task"] += 1

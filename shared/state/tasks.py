@@ -105,7 +105,7 @@ class Tasks:
             },
             "places": {lane: self._concurrency.places(lane) for lane in Lane},
             "placeMaxAgeMs": _ms(self._time.place_max_age_seconds),
-            "unpublishedMs": self._unpublished_ms,
+            "unpublishedMs": self.unpublished_ms,
             "openTtlMs": _ms(self._time.task_ttl_seconds + self._time.place_max_age_seconds),
             "keepMs": self._keep_ms,
             "notedMs": self._noted_ms,
@@ -148,7 +148,7 @@ class Tasks:
                 "refused": refused,
                 "leaseMs": _ms(self._time.lease_seconds),
                 "slots": self._concurrency.slots(step.model, tier),
-                "unpublishedMs": self._unpublished_ms,
+                "unpublishedMs": self.unpublished_ms,
                 "ttl": self._ttl,
             },
         )
@@ -231,7 +231,7 @@ class Tasks:
                     "keep": _flat(finished.keep),
                     "keepField": finished.keep_field,
                     "keepMs": self._keep_ms,
-                    "unpublishedMs": self._unpublished_ms,
+                    "unpublishedMs": self.unpublished_ms,
                     "ttl": self._ttl,
                 },
             )
@@ -301,7 +301,7 @@ class Tasks:
                     "taskId": ref.task_id,
                     "slots": self._concurrency.slots(step.model, tier),
                     "graceMs": self._grace_ms,
-                    "unpublishedMs": self._unpublished_ms,
+                    "unpublishedMs": self.unpublished_ms,
                     "ttl": self._ttl,
                 },
             )
@@ -319,7 +319,7 @@ class Tasks:
         return _ms(self._time.lease_seconds)
 
     @property
-    def _unpublished_ms(self) -> int:
+    def unpublished_ms(self) -> int:
         """When a step without a message is overdue: while there is waiting budget left to publish it in."""
         waiting = min(self._time.max_wait_seconds_stream, self._time.max_wait_seconds_batch)
         return _ms(min(waiting / 2, max(self._time.lease_seconds, PUBLISH_GRACE_SECONDS)))
