@@ -408,3 +408,25 @@ def test_a_delivery_of_an_older_message_proves_nothing_of_a_newer_one(store: Sto
     assert bench.requeue(waiting).status == "publish"
     assert bench.claim(waiting).status == "no_slot"
     assert bench.record(waiting)["published"] == "0"
+
+
+def test_a_full_slot_names_the_time_by_the_place_in_the_queue(store: Store) -> None:
+    """D12: who is first comes back first."""
+    bench = Bench(store, {"DEEPSEEK_MAX_WORKERS": "1"})
+    bench.run(bench.admit("u0"))
+    waiting = [bench.admit(f"u{i}") for i in range(1, 4)]
+    later_ms = bench.now_ms() + 10_000  # these were admitted a moment apart, after the one that runs
+    for number, job in enumerate(waiting):
+        store.command("ZADD", keys.queue(Lane.PAID_STREAM), "XX", later_ms + number, f"{job.ref.task_id}:0")
+    store.command("HSET", keys.QUEUE_RATES, "paid_stream:ms", 2000)
+    assert [bench.claim(job).retry_after_seconds for job in waiting] == [2, 4, 6]
+
+
+def test_d2_what_a_killed_worker_held_goes_with_the_end_of_its_task(store: Store) -> None:
+    """D2: also where no other task of the model comes to take its slot."""
+    bench = Bench(store, task_retries=0)
+    job = bench.admit()
+    attempt = bench.run(job)
+    bench.lapse(attempt)
+    assert bench.claim(job).status == "exhausted"
+    assert bench.holders(attempt.model) == []

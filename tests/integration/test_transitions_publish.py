@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.routing import CREATE_SERVICE_IMAGE, CREATE_SERVICE_TEXT, Lane
+from shared.state import keys
 from shared.state.store import Store
 from tests.integration.transitions_kit import Bench
 
@@ -288,3 +289,17 @@ def test_a_step_without_a_message_is_overdue_while_it_can_still_be_published(
     bench = Bench(store, max_wait_seconds_stream=waiting, max_wait_seconds_batch=waiting)
     job = bench.admit()
     assert bench.deadline_ms(job) - bench.now_ms() <= waiting * 1000 / 2
+
+
+def test_d12_the_delay_of_a_requeue_is_no_longer_than_the_queue_needs(store: Store) -> None:
+    """D12, D37: once the drain rate is known, who is first does not wait for a back-off that has grown."""
+    bench = Bench(store)
+    first = bench.admit()
+    bench.publish(first)
+    for number in range(4):
+        bench.requeue(first, f"unmeasured-{number}")
+        bench.publish(first)
+    assert bench.requeue(first, "slow").delay_seconds == 16
+    bench.publish(first)
+    store.command("HSET", keys.QUEUE_RATES, "paid_stream:ms", 3000)
+    assert bench.requeue(first, "measured").delay_seconds == 3
