@@ -92,6 +92,19 @@ def test_a_place_is_not_kept_for_ever(bench: Bench, jobs: list[Job]) -> None:
     assert bench.ask("newcomer").status == "accepted"
 
 
+def test_a_crowd_that_never_comes_does_not_keep_everybody_out(store: Store) -> None:
+    """A quarter of the places stays for whoever comes: the lane behind the queue goes on working."""
+    bench = Bench(store, {"QUEUE_MAX_PAID_STREAM": "8"})
+    store.command("HSET", keys.QUEUE_RATES, "paid_stream:ms", 100)
+    jobs = [bench.admit(f"first-{i}") for i in range(8)]
+    for i in range(40):
+        refused(bench, f"gone-{i}")
+    for job in jobs[:7]:
+        bench.cancel(job)
+    let_pass(bench, 4.1)
+    assert [bench.ask(f"new-{i}").status for i in range(3)] == ["accepted", "queue_full", "queue_full"]
+
+
 def test_an_empty_queue_keeps_nothing(store: Store) -> None:
     bench = Bench(store, {"QUEUE_MAX_PAID_STREAM": "1"})
     job = bench.admit("first")

@@ -16,6 +16,7 @@
 local q = cjson.decode(ARGV[1])
 local now = now_ms()
 local KEPT_MS = 5000 -- how long, and for one more end, a place is kept for somebody who does not come
+local KEPT_SHARE = 0.75 -- of a queue's places, at most
 local USER = string.match(KEYS[5], '[^:]+$') -- the hash of the user's id: a deleted user leaves no name here
 
 local function known_task()
@@ -107,7 +108,8 @@ end
 local function kept_places(id, used)
   if used == 0 then return 0 end
   local mine = my_promise(id) or now
-  return redis.call('ZCOUNT', promised_key(id), int(kept_since(id)), '(' .. int(math.min(mine, now)))
+  local due = redis.call('ZCOUNT', promised_key(id), int(kept_since(id)), '(' .. int(math.min(mine, now)))
+  return math.min(due, math.floor(q.places[id] * KEPT_SHARE)) -- a crowd that never comes must not empty the queue
 end
 
 -- The seconds after which a refused user is to come back: as many ends from now as there are too many in the queue and
