@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from devstack.page.browser import NoBrowser, chromium
 from devstack.page.server import PageServer
 from devstack.processes import free_ports
 from devstack.stack import Stack
 from tests.browser.page_kit import Reader
+from tests.chromium_kit import chromium
 
 FIRST_TOKEN_MS = 40
 TOKENS_PER_SECOND = 4_000
@@ -23,13 +22,8 @@ SETTINGS = {"LEASE_SECONDS": "1.5", "MODEL_IDLE_SECONDS": "2", "HEARTBEAT_SECOND
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if os.environ.get("SLUICE_NO_BROWSER") == "1":
-        pytest.skip("SLUICE_NO_BROWSER=1: the page is not looked at")
-    try:
-        with chromium() as running:
-            yield running
-    except NoBrowser as missing:
-        pytest.fail(str(missing), pytrace=False)
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

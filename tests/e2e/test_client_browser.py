@@ -16,7 +16,7 @@ from devstack.frontend import JOB, Frontend
 from devstack.proxy import Front
 from devstack.serving import AppServer
 from devstack.stack import Stack
-from tests.client.chromium import chromium
+from tests.chromium_kit import chromium
 from tests.client.harness import FOLDER, ROOT
 
 if TYPE_CHECKING:

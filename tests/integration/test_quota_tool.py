@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,24 +19,11 @@ from shared.state import keys
 from shared.state.erasure import erase_user
 from shared.state.quota import Granted, grant, read_quota
 from shared.state.store import RestStore, Store
+from tests.integration.tool_kit import Ran
 from tests.integration.transitions_kit import Bench, new_ref
 
 ROOT = Path(__file__).parents[2]
 INITIAL = 8
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a run of the tool left."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.out)
-        return answer
 
 
 @dataclass(frozen=True)

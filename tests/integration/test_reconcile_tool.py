@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +19,13 @@ from shared.routing import Lane
 from shared.state import keys
 from shared.state.store import Store, TcpStore
 from tests.integration.reconcile_kit import check
+from tests.integration.tool_kit import Ran
 from tests.integration.transitions_kit import Bench, Job, poll
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = [sys.executable, str(ROOT / "scripts" / "reconcile.py")]
 HARMED = 5
 CHECKS = ("check_member", "check_slots", "check_task", "check_account")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a run of the command left."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.out)
-        return answer
 
 
 def environment(**environ: str) -> dict[str, str]:
