@@ -23,6 +23,7 @@ from typing import Literal, Self
 import httpx
 import jwt
 
+from deployment.bundles.staging import BUILD_FOLDER, stage
 from devstack.environment import Rest, Wiring, environment_of
 from devstack.gauges import Gauges, read_gauges
 from devstack.llm import LlmStandIn
@@ -31,7 +32,6 @@ from devstack.proxy import Front, RedisProxy
 from devstack.qstash import QStashStandIn
 from devstack.upstash.server import UpstashStandIn
 from devstack.valkey import EmbeddedValkey
-from scripts.bundle import BUILD_FOLDER, stage
 from scripts.catalogue import load_catalogue
 from shared.config import (
     ConcurrencyConfig,

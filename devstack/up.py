@@ -12,13 +12,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deployment.bundles.staging import BUILD_FOLDER, BuildError
 from devstack.interruption import exit_on_termination
 from devstack.llm.local import VARIABLES, LocalModel
 from devstack.llm.local_setup import prepare
 from devstack.page.server import PageServer
 from devstack.processes import StackError, free_ports
 from devstack.stack import Stack
-from scripts.bundle import BUILD_FOLDER, BuildError
 from shared.routing import Provider
 
 EXAMPLE_USER = "dev"

@@ -16,7 +16,7 @@ from pathlib import Path
 if __name__ == "__main__":  # run as a file, not as a module: let `scripts` be found
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.bundle import BUILD_FOLDER, BuildError, stage
+from deployment.bundles.staging import BUILD_FOLDER, BuildError, stage
 from scripts.catalogue import CatalogueError, load_catalogue
 
 

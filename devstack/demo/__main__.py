@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deployment.bundles.staging import BUILD_FOLDER, BuildError
 from devstack.demo.board import Board
 from devstack.demo.client import Client, Refusal
 from devstack.demo.meter import CommandMeter, read_tokens
@@ -21,7 +22,6 @@ from devstack.demo.story import COINS, Story, StoryStopped
 from devstack.interruption import exit_on_termination
 from devstack.processes import StackError
 from devstack.stack import Stack
-from scripts.bundle import BUILD_FOLDER, BuildError
 from shared.routing import Provider
 
 LOG_COLUMNS = 160

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from deployment.bundles.staging import BUILD_FOLDER
 from devstack.interruption import exit_on_termination
 from devstack.reliability.conditions import conditions
 from devstack.reliability.progress import screen_for
@@ -19,7 +20,6 @@ from devstack.reliability.running import OpenStack, open_stack, run_sections
 from devstack.reliability.sections import SECTIONS
 from devstack.reliability.table import print_table
 from devstack.reliability.trials import SHORT, THOROUGH, Effort, Section
-from scripts.bundle import BUILD_FOLDER
 
 LOG_COLUMNS = 160
 """The width of a log: nobody resizes it, and a table that is not folded can be searched."""

@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from deployment.bundles.staging import BUILD_FOLDER
 from devstack.reliability.results import SectionResult, TrialResult
 from devstack.reliability.tally import Problem, Tally
 from devstack.reliability.trials import Effort, Section, Trial
 from devstack.stack import Stack
-from scripts.bundle import BUILD_FOLDER
 
 TRIALS_FOLDER = BUILD_FOLDER / "reliability"
 """Bundles and logs of these runs; a stack that runs beside them has its own."""

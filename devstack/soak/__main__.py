@@ -12,12 +12,12 @@ from types import FrameType
 
 from rich.console import Console
 
+from deployment.bundles.staging import BUILD_FOLDER, BuildError
 from devstack.processes import StackError
 from devstack.soak.drawing import draw_plan
 from devstack.soak.report import print_report, write_json
 from devstack.soak.run import soak, stack_for_soak
 from devstack.soak.screen import screen_on
-from scripts.bundle import BUILD_FOLDER, BuildError
 
 LOG_COLUMNS = 160
 MAX_SEED = 100_000

@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from deployment.bundles.staging import BUILD_FOLDER
 from devstack.soak.book import Book
 from devstack.soak.evidence import Evidence, connections, gather
 from devstack.soak.finding import Finding
@@ -30,7 +31,6 @@ from devstack.soak.texts import check_texts
 from devstack.soak.users import Ending, User
 from devstack.soak.watch import Watch
 from devstack.stack import Stack
-from scripts.bundle import BUILD_FOLDER
 from shared.routing import Lane
 
 SETTINGS = {

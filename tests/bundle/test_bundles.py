@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bundle import stage
+from deployment.bundles.staging import stage
 from scripts.catalogue import load_catalogue
 
 CATALOGUE = load_catalogue()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from scripts.bundle import stage
+from deployment.bundles.staging import stage
 from scripts.catalogue import load_catalogue
 from tests.documents_kit import CHINESE, docx_of, pdf_of, photo
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from deployment.bundles.staging import BuildError, Bundle, content_digest, stage
 from scripts import deploy
-from scripts.bundle import BuildError, Bundle, content_digest, stage
 from scripts.catalogue import CatalogueError, FunctionSpec, load_catalogue
 from shared.routing import Lane
 
