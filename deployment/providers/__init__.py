@@ -1,0 +1,1 @@
+"""Where functions run: one provider for each cloud and one for this machine, behind one small interface."""
