@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.catalogue import FunctionSpec
+from deployment.catalogue import FunctionSpec
 from shared.config import ConcurrencyConfig, SigningKeys, get_concurrency_config
 from shared.routing import Lane, Provider, models_of
 

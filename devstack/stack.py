@@ -24,6 +24,7 @@ import httpx
 import jwt
 
 from deployment.bundles.staging import BUILD_FOLDER, stage
+from deployment.catalogue import load_catalogue
 from devstack.environment import Rest, Wiring, environment_of
 from devstack.gauges import Gauges, read_gauges
 from devstack.llm import LlmStandIn
@@ -32,7 +33,6 @@ from devstack.proxy import Front, RedisProxy
 from devstack.qstash import QStashStandIn
 from devstack.upstash.server import UpstashStandIn
 from devstack.valkey import EmbeddedValkey
-from scripts.catalogue import load_catalogue
 from shared.config import (
     ConcurrencyConfig,
     RedisSettings,

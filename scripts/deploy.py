@@ -17,7 +17,7 @@ if __name__ == "__main__":  # run as a file, not as a module: let `scripts` be f
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deployment.bundles.staging import BUILD_FOLDER, BuildError, stage
-from scripts.catalogue import CatalogueError, load_catalogue
+from deployment.catalogue import CatalogueError, load_catalogue
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.catalogue import ROOT, FunctionSpec
+from deployment.catalogue import ROOT, FunctionSpec
 
 BUILD_FOLDER = ROOT / "build"
 _COMPILED = ("__pycache__", "*.pyc")

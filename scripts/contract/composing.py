@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scripts.catalogue import ROOT
+from deployment.catalogue import ROOT
 from scripts.contract.calls import CALLS, ApiCall
 from scripts.contract.examples import answer_examples, request_examples
 from scripts.contract.refusals import refusal_examples, refusals_of

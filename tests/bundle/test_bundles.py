@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deployment.bundles.staging import stage
-from scripts.catalogue import load_catalogue
+from deployment.catalogue import load_catalogue
 
 CATALOGUE = load_catalogue()
 SECRET = "s" * 32

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from deployment.bundles.staging import stage
-from scripts.catalogue import load_catalogue
+from deployment.catalogue import load_catalogue
 from tests.documents_kit import CHINESE, docx_of, pdf_of, photo
 
 READ = """

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.catalogue import load_catalogue
+from deployment.catalogue import load_catalogue
 
 DEADLINE_SECONDS = 60.0
 

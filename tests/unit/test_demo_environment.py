@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from deployment.catalogue import load_catalogue
 from devstack.environment import Rest, Wiring, environment_of
 from devstack.processes import StackError
 from devstack.stack import Stack
-from scripts.catalogue import load_catalogue
 from shared.config import SigningKeys, load_actions, load_events, load_lane
 from shared.routing import Lane
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from deployment.bundles.staging import BuildError, Bundle, content_digest, stage
+from deployment.catalogue import CatalogueError, FunctionSpec, load_catalogue
 from scripts import deploy
-from scripts.catalogue import CatalogueError, FunctionSpec, load_catalogue
 from shared.routing import Lane
 
 SPEC = FunctionSpec(
