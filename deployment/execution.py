@@ -1,4 +1,4 @@
-"""The executor: performs a plan's steps one by one, goes back when a release does not hold, tells its progress.
+"""The executor: performs a plan's steps one by one, goes back when a release does not hold, shows progress.
 
 It decides nothing that the planner has not decided. Before each write it asks whether the lock is still
 its own. When a probe fails, the provider refuses, or somebody presses Ctrl-C after the first shift and

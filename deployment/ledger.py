@@ -32,7 +32,7 @@ class Release:
     who: str
     note: str
     revision: str
-    """The git revision it was built from, `+changes` after it when files were not committed; empty: unknown."""
+    """The git revision it was built from, with `+changes` when files were not committed; or empty."""
     token: int
     """The fencing token of the lock under which it was made."""
     states: Mapping[str, FunctionState]

@@ -38,6 +38,9 @@ class Provider(Protocol):
             ProviderError: they lead nowhere.
         """
 
+    def variables(self) -> Mapping[str, str]:
+        """Return the variables that only the provider knows: the addresses of services it runs itself."""
+
     def resources(self, spec: FunctionSpec, *, stopped: bool) -> Mapping[Kind, Properties]:
         """Return what `spec` should be here, apart from its revisions. Pure: calls nothing.
 
