@@ -1,6 +1,10 @@
 """What travels over QStash: the ids of one step of one task, never a user's text (D38).
 
 The producer builds it, QStash signs and carries it byte for byte, the lane's guard parses it strictly.
+
+A *probe* takes a message's place when somebody asks whether a function accepts deliveries: whoever deploys
+signs it as QStash would. It is answered once path and signature are good and Redis has answered, and leaves
+no trace: it names no task, claims no slot and writes nothing, so that it may come at any time, and twice.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from shared.routing import Lane, Model, Template, Tier
 
 VERSION: Literal[1] = 1
 MAX_MESSAGE_BYTES = 16_384
+MAX_PROBE_BYTES = 256
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -70,3 +75,27 @@ def parse_message(body: bytes) -> TaskMessage:
     except ValidationError as error:
         fields = sorted({safe_field_name(".".join(map(str, e["loc"]))) for e in error.errors()})
         raise MessageError(f"the message is not valid: {', '.join(fields)}") from None
+
+
+class Probe(BaseModel):
+    """A delivery that carries no task."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: Literal[1]
+    probe: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,64}$")]
+    """The asker's nonce: an answer that repeats it was made for this very question."""
+
+    def answer(self, function: str) -> dict[str, str]:
+        """Return what `function` says once it has found everything in its place."""
+        return {"status": "probe", "function": function, "nonce": self.probe}
+
+
+def parse_probe(body: bytes) -> Probe | None:
+    """Return the probe that a body is; None for anything else, a malformed probe too."""
+    if len(body) > MAX_PROBE_BYTES:
+        return None
+    try:
+        return Probe.model_validate_json(body, strict=True)
+    except ValidationError:
+        return None

@@ -144,6 +144,11 @@ def serves(lane: Lane, template: Template) -> bool:
     return ROUTES[template, lane.tier].lane is lane
 
 
+def templates_of(lane: Lane) -> tuple[Template, ...]:
+    """Return the templates that a lane serves, in a fixed order; probes are sent to the first one's path."""
+    return tuple(template for template in Template if serves(lane, template))
+
+
 def models_of(lane: Lane) -> frozenset[Model]:
     """Return the models that a lane may call, and so the providers whose keys its function holds."""
     return frozenset(route.model for route in ROUTES.values() if route.lane is lane)

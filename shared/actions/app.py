@@ -50,7 +50,7 @@ from shared.errors import (
     SluiceError,
 )
 from shared.logs import set_up_logs
-from shared.messages import trace_of
+from shared.messages import parse_probe, trace_of
 from shared.routing import Action
 from shared.signature import read_signed
 from shared.state.blobs import BlobStore
@@ -228,6 +228,9 @@ class Application:
         )
         if name == "sweep":
             return answer_json({"ok": True, **self.callbacks.sweep()})
+        if name == "step" and (probe := parse_probe(body)):
+            self.store.command("PING")
+            return answer_json({"ok": True, **probe.answer("actions")})
         decide = self.callbacks.step if name == "step" else self.callbacks.failure
         return answer_json({"ok": True, **decide(body)})
 

@@ -44,7 +44,7 @@ from shared.lanes.keeper import Keeper
 from shared.lanes.materials import gather, result_of
 from shared.llm.runner import Outcome, StopSignal, TemplateCall, run_template, warm
 from shared.logs import set_up_logs
-from shared.messages import TaskMessage
+from shared.messages import Probe, TaskMessage
 from shared.routing import Lane
 from shared.state.blobs import BlobStore
 from shared.state.keys import TaskRef, events
@@ -131,6 +131,9 @@ class Worker:
     def _deliver(self, request: Request) -> Answer:
         s = self.settings
         message = check_delivery(request, lane=s.lane, route_url=s.route_url, keys=s.signing_keys)
+        if isinstance(message, Probe):
+            self.store.command("PING")
+            return Answer(HTTPStatus.OK, message.answer(s.lane))
         claim = self._claim(message)
         if claim.attempt is None:
             return self._refused(claim)

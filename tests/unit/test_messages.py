@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from shared.errors import NON_RETRYABLE, MessageError
-from shared.messages import MAX_MESSAGE_BYTES, TaskMessage, parse_message
+from shared.messages import MAX_MESSAGE_BYTES, Probe, TaskMessage, parse_message, parse_probe
 from shared.routing import ROUTES, Lane, Model, Template, Tier
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -198,3 +198,16 @@ def test_no_field_raises_anything_but_a_message_error(changed: dict[str, Any]) -
     except MessageError:
         return
     assert parse_message(parsed.to_bytes()) == parsed
+
+
+# Probes
+
+
+def test_a_probe_is_these_bytes_and_a_message_is_none() -> None:
+    assert parse_probe(b'{"v":1,"probe":"0123456789abcdef"}') == Probe(v=1, probe="0123456789abcdef")
+    assert parse_probe(GOLDEN) is None
+
+
+@given(body=st.binary() | st.text().map(str.encode) | st.sampled_from([b"[" * 256, b"null", b"1"]))
+def test_no_body_makes_the_search_for_a_probe_raise(body: bytes) -> None:
+    parse_probe(body)

@@ -20,6 +20,7 @@ from shared.routing import (
     Tier,
     models_of,
     serves,
+    templates_of,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,3 +134,9 @@ def test_every_action_has_a_plan_and_every_template_a_step() -> None:
 def test_the_table_cannot_be_changed_while_it_runs() -> None:
     with pytest.raises(TypeError):
         ROUTES[Template.JOB_MATCH, Tier.FREE] = ROUTES[Template.JOB_MATCH, Tier.PAID]  # type: ignore[index]
+
+
+def test_a_lane_serves_at_least_one_template_and_its_templates_are_those_it_serves() -> None:
+    for lane in Lane:
+        assert templates_of(lane)
+        assert set(templates_of(lane)) == {template for template in Template if serves(lane, template)}

@@ -7,6 +7,7 @@ import pytest
 from devstack.valkey import EmbeddedValkey
 from shared.auth import StreamTokens
 from shared.state.keys import TaskRef
+from shared.state.store import Store
 from tests.integration.bridge.kit import (
     ORIGIN,
     REF,
@@ -47,6 +48,23 @@ def test_a_token_in_the_authorization_header_is_as_good(browser: Browser, work: 
     token = StreamTokens(SECRET, 60).issue("u1", "s1", "t1")
     answer = browser.http.get("/events/s1/t1", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_good_token_for_a_task_that_is_not_there_is_404_and_a_bad_one_401(
+    browser: Browser, store: Store, method: str
+) -> None:
+    """What a deployment asks `events`: the token was accepted and Redis has been asked, or it would not know."""
+    address = "/events/probe/a-nonce_of-the-tests-0001"
+    statuses = {}
+    for secret in (SECRET, "another secret of thirty-two bytes"):
+        token = StreamTokens(secret, 60).issue("probe", "probe", "a-nonce_of-the-tests-0001")
+        answer = browser.http.request(method, address, params={"token": token})
+        statuses[secret] = answer.status_code
+        assert method == "HEAD" or answer.json()["error"] in {"not_found", "auth_required"}
+    assert list(statuses.values()) == [404, 401]
+    assert browser.http.request(method, address).status_code == 401
+    assert store.command("DBSIZE") == 0
 
 
 @pytest.mark.parametrize("place", ["x", "-1", "1-", "1-2-3", "$", "1" * 30, "１"])

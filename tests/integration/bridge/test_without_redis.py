@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from devstack.valkey import EmbeddedValkey
+from shared.state.keys import TaskRef
 from shared.state.store import TcpStore
 from shared.stream.events import TokenBatch, encode
 from tests.integration.bridge.kit import (
@@ -27,6 +28,7 @@ def test_while_redis_is_away_connections_stay_and_go_on_from_their_place(own_val
             own_valkey.kill()
             refused = other.get()
             assert (refused.status_code, refused.json()["error"]) == (503, "store_unavailable")
+            assert other.get(TaskRef("nobody", "probe", "probe")).status_code == 503  # not 404: nobody knows
             assert int(refused.headers["retry-after"]) == refused.json()["retryAfter"] > 0
             reader.comments.clear()
             assert next(line for line in reader._lines if line == ": hb")
