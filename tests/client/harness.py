@@ -26,6 +26,7 @@ FOLDER = Path(__file__).parent
 MIN_NODE = 20
 NODE_SECONDS = 170
 TYPESCRIPT = "typescript@7"
+NPM_QUIETLY = ("--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--no-update-notifier")
 ADVICE = (
     f"The client's tests need Node {MIN_NODE} or newer. Playwright's wheel has one (make setup installs it); "
     "or install Node, or go on without these tests: SLUICE_NO_NODE=1 make test"
@@ -54,15 +55,24 @@ def _version_of(node: str) -> int:
 
 
 def find_tsc() -> str:
-    """Return a TypeScript compiler: the system's, else npm's, put into build/ once; skips where neither is to be had."""
+    """Return a TypeScript compiler: the system's, else npm's, put into build/ once; skips where none can be had."""
     folder = ROOT / "build" / "typescript"
     local = folder / "node_modules" / ".bin" / "tsc"
     if found := shutil.which("tsc") or shutil.which(local):
         return found
-    if npm := shutil.which("npm"):
-        install = [npm, "install", "--prefix", str(folder), "--no-save", "--no-package-lock", TYPESCRIPT]
-        subprocess.run(install, capture_output=True, timeout=NODE_SECONDS, check=False)
-    return shutil.which(local) or pytest.skip("the types were not compiled: there is neither tsc nor npm")
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("the types were not compiled: there is neither tsc nor npm")
+    ended = subprocess.run(
+        [npm, "install", f"--prefix={folder}", *NPM_QUIETLY, TYPESCRIPT],
+        capture_output=True,
+        text=True,
+        timeout=NODE_SECONDS,
+        check=False,
+    )
+    return shutil.which(local) or pytest.skip(
+        f"the types were not compiled, npm failed: {ended.stderr[-300:]}"
+    )
 
 
 def run_node(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
