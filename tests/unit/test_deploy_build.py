@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from deployment.bundles.staging import BuildError, Bundle, content_digest, stage
-from deployment.catalogue import CatalogueError, FunctionSpec, load_catalogue
+from deployment.catalogue import FunctionSpec
 from scripts import deploy
-from shared.routing import Lane
 
 SPEC = FunctionSpec(
     name="lamp",
@@ -125,28 +124,3 @@ def test_a_room_that_does_not_exist_is_an_error_that_names_it(root: Path) -> Non
 def test_build_refuses_a_function_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert deploy.main(["build", "nonsense"]) == 1
     assert "no such function: nonsense" in capsys.readouterr().err
-
-
-def test_the_catalogue_refuses_a_group_that_is_not_declared(tmp_path: Path) -> None:
-    file = tmp_path / "functions.toml"
-    file.write_text('[groups]\n[functions.lamp]\nrooms = []\nuses = ["keys"]\n')
-    with pytest.raises(CatalogueError, match="lamp uses keys"):
-        load_catalogue(file)
-
-
-def test_the_catalogue_declares_every_lane_actions_and_events() -> None:
-    assert set(load_catalogue()) == {*Lane, "actions", "events"}
-
-
-def test_no_function_is_given_a_key_that_is_not_its_own() -> None:
-    """Table of design §1: a lane holds one provider's key, actions none, only actions may publish."""
-    holders: dict[str, set[str]] = {}
-    for spec in load_catalogue().values():
-        for secret in spec.secrets:
-            holders.setdefault(secret, set()).add(spec.name)
-    assert holders["DEEPSEEK_API_KEY"] == {"paid_stream", "paid_batch"}
-    assert holders["GLM_API_KEY"] == {"free_stream", "free_batch", "paid_vision"}
-    assert holders["QSTASH_TOKEN"] == {"actions"}
-    assert holders["STREAM_TOKEN_SECRET"] == {"actions", "events"}
-    assert holders["AUTH_JWT_SECRET"] == {"actions"}
-    assert holders["QSTASH_CURRENT_SIGNING_KEY"] == {*Lane, "actions"}
