@@ -168,12 +168,11 @@ def _go_live(
     for state in moving:
         yield Probe(state.name, state)
     for percent in canary.percents:
-        for state in moving:
-            live = dict(found[state.name].live)
-            if live or percent == WHOLE:
-                yield Shift(state.name, state, percent, live)
-        if moving and percent != WHOLE:
-            yield Settle(canary.wait_seconds, tuple(state.name for state in moving))
+        # What never served has nothing to be compared with: it goes live whole, in the last part.
+        part = [state for state in moving if percent == WHOLE or found[state.name].live]
+        yield from (Shift(state.name, state, percent, dict(found[state.name].live)) for state in part)
+        if part and percent != WHOLE:
+            yield Settle(canary.wait_seconds, tuple(state.name for state in part))
 
 
 def _schedule(desired: Desired, observed: Observed) -> Iterator[EnsureSchedule]:
