@@ -94,7 +94,12 @@ def make_plan(desired: Desired, observed: Observed, past: Past, canary: Canary |
     steps += _schedule(desired, observed)
     steps += _record(desired, states, past)
     steps += _clean(desired, states, observed, past)
-    return Plan(desired.environment, tuple(steps), observed.digest)
+    return Plan(desired.environment, tuple(steps), world_digest(observed, past))
+
+
+def world_digest(observed: Observed, past: Past) -> str:
+    """Return a digest of all that a plan is computed from, apart from what is wanted."""
+    return f"{observed.digest}:{past.latest}"
 
 
 def changes_between(before: Properties, after: Properties) -> tuple[Change, ...]:
