@@ -7,18 +7,22 @@
 
 Neither is ever taken for the other: a stream token has a type in its header and an audience, and a user token
 with that type is refused, also when somebody gave both the same secret.
+
+While a secret takes the place of another, tokens by either are good; new ones are made with the first. What a
+token is refused for is what the secret that signed it says: an expired one is called expired, not forged.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import jwt
 from jwt import PyJWK
-from jwt.exceptions import ExpiredSignatureError, PyJWTError
+from jwt.exceptions import ExpiredSignatureError, InvalidSignatureError, PyJWTError
 
 from shared.errors import AuthRequired
 from shared.jwks import PUBLISHED_KEY_ALGORITHMS, PublishedKeys
@@ -29,6 +33,8 @@ MAX_TOKEN_CHARACTERS = 16_384
 MAX_USER_ID_CHARACTERS = 256
 STREAM_AUDIENCE = "sluice-stream"
 STREAM_TYPE = "sluice-stream+jwt"
+Key = TypeVar("Key")
+Decoded = TypeVar("Decoded")
 
 
 class UserTokens:
@@ -56,20 +62,24 @@ class UserTokens:
 
     def _claims(self, token: str, header: Mapping[str, Any]) -> Mapping[str, Any]:
         """Check a token with the one kind of key that is configured: its own `alg` never chooses."""
-        key: bytes | PyJWK
-        if self._settings.secret:
-            key, algorithms = _hmac_key(self._settings.secret), ["HS256"]
+        s = self._settings
+        keys: Sequence[bytes | PyJWK]
+        if s.secret:
+            keys, algorithms = _hmac_keys(s.secret, s.second_secret), ["HS256"]
         else:
-            key, algorithms = self._published_key(header), list(PUBLISHED_KEY_ALGORITHMS)
-        return jwt.decode(
-            token,
-            key,
-            algorithms=algorithms,
-            issuer=self._settings.issuer,
-            audience=self._settings.audience,
-            leeway=LEEWAY_SECONDS,
-            # An issuer may name an audience in every token; it matters when one has been configured.
-            options={"require": ["sub"], "verify_aud": self._settings.audience is not None},
+            keys, algorithms = [self._published_key(header)], list(PUBLISHED_KEY_ALGORITHMS)
+        return _by_its_key(
+            keys,
+            lambda key: jwt.decode(
+                token,
+                key,
+                algorithms=algorithms,
+                issuer=s.issuer,
+                audience=s.audience,
+                leeway=LEEWAY_SECONDS,
+                # An issuer may name an audience in every token; it matters when one has been configured.
+                options={"require": ["sub"], "verify_aud": s.audience is not None},
+            ),
         )
 
     def _published_key(self, header: Mapping[str, Any]) -> PyJWK:
@@ -80,12 +90,24 @@ class UserTokens:
 
 
 class StreamTokens:
-    """Issues and checks stream tokens; whoever only checks them needs no lifetime."""
+    """Issues and checks stream tokens; whoever only checks them needs no lifetime.
+
+    Args:
+        secret: what tokens are issued with.
+        ttl_seconds: how long they are good for.
+        second: another secret by which tokens are good too; None when there is none.
+        clock: what tells the time, in seconds since the epoch.
+    """
 
     def __init__(
-        self, secret: str, ttl_seconds: float = 0.0, *, clock: Callable[[], float] = time.time
+        self,
+        secret: str,
+        ttl_seconds: float = 0.0,
+        *,
+        second: str | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._key = _hmac_key(secret)
+        self._keys = _hmac_keys(secret, second)
         self._ttl_seconds = ttl_seconds
         self._clock = clock
 
@@ -98,7 +120,7 @@ class StreamTokens:
             "aud": STREAM_AUDIENCE,
             "exp": math.ceil(self._clock() + self._ttl_seconds),
         }
-        return jwt.encode(claims, self._key, algorithm="HS256", headers={"typ": STREAM_TYPE})
+        return jwt.encode(claims, self._keys[0], algorithm="HS256", headers={"typ": STREAM_TYPE})
 
     def check(self, token: str | None, service_id: str, task_id: str) -> str:
         """Return the userId whose channel `token` opens.
@@ -117,13 +139,16 @@ class StreamTokens:
         return _user_id(claims)
 
     def _claims(self, token: str) -> Mapping[str, Any]:
-        complete = jwt.decode_complete(
-            token,
-            self._key,
-            algorithms=["HS256"],
-            audience=STREAM_AUDIENCE,
-            leeway=LEEWAY_SECONDS,
-            options={"require": ["sub", "svc", "tsk", "exp"]},
+        complete = _by_its_key(
+            self._keys,
+            lambda key: jwt.decode_complete(
+                token,
+                key,
+                algorithms=["HS256"],
+                audience=STREAM_AUDIENCE,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["sub", "svc", "tsk", "exp"]},
+            ),
         )
         if complete["header"].get("typ") != STREAM_TYPE:
             raise AuthRequired
@@ -158,8 +183,16 @@ def _refused(error: Exception) -> AuthRequired:
     )
 
 
-def _hmac_key(secret: str) -> bytes:
-    """Return the bytes of `secret`, padded with zeros as HMAC does itself: PyJWT warns of short keys."""
-    if not secret:
+def _by_its_key(keys: Sequence[Key], decode: Callable[[Key], Decoded]) -> Decoded:
+    """Decode a token with the key that signed it; what is wrong with it is then told by that key alone."""
+    for key in keys[:-1]:
+        with suppress(InvalidSignatureError):
+            return decode(key)
+    return decode(keys[-1])
+
+
+def _hmac_keys(secret: str, second: str | None) -> list[bytes]:
+    """Return the bytes of each secret, padded with zeros as HMAC does itself: PyJWT warns of short keys."""
+    if not secret or second == "":
         raise ValueError("an empty secret proves nothing")
-    return secret.encode().ljust(32, b"\0")
+    return [each.encode().ljust(32, b"\0") for each in (secret, second) if each is not None]

@@ -54,6 +54,7 @@ __all__ = [
     "StreamSettings",
     "TimeSettings",
     "get_concurrency_config",
+    "get_time_settings",
     "load_actions",
     "load_events",
     "load_lane",
@@ -93,6 +94,18 @@ def get_concurrency_config(environ: Mapping[str, str] | None = None) -> Concurre
     return concurrency
 
 
+def get_time_settings(environ: Mapping[str, str] | None = None) -> TimeSettings:
+    """Return how long things may take, from `environ` (the process's by default).
+
+    Raises:
+        ConfigError: a variable is malformed; the message names it.
+    """
+    v = Variables(_environ(environ))
+    time = _time(v)
+    v.raise_problems()
+    return time
+
+
 def load_lane(lane: Lane, environ: Mapping[str, str] | None = None) -> LaneSettings:
     """Load what `lane`'s function holds.
 
@@ -130,7 +143,7 @@ def load_actions(environ: Mapping[str, str] | None = None) -> ActionsSettings:
         signing_keys=_signing_keys(v, env),
         qstash=QStashSettings(url=v.base_url("QSTASH_URL"), token=v.secret("QSTASH_TOKEN")),
         auth=auth,
-        stream_token_secret=_stream_token_secret(v, env, other_than=auth.secret),
+        stream_token_secret=_stream_token_secret(v, env, other_than=(auth.secret, auth.second_secret)),
         stream_token_ttl_seconds=v.number("STREAM_TOKEN_TTL_SECONDS", 7200),
         allowed_origins=v.origins("ALLOWED_ORIGINS"),
         blob_url=_blob_url(v),
@@ -153,10 +166,12 @@ def load_events(environ: Mapping[str, str] | None = None) -> EventsSettings:
     """Load what the SSE bridge holds; raises ConfigError as `load_lane` does."""
     v = Variables(_environ(environ))
     env = _env(v)
+    stream_token_secret = _stream_token_secret(v, env)
     settings = EventsSettings(
         env=env,
         redis=_redis_tcp(v),
-        stream_token_secret=_stream_token_secret(v, env),
+        stream_token_secret=stream_token_secret,
+        stream_token_secret_second=_second_secret(v, env, "STREAM_TOKEN_SECRET", stream_token_secret),
         allowed_origins=v.origins("ALLOWED_ORIGINS"),
         time=_time(v),
         stream=_stream(v),
@@ -245,14 +260,28 @@ def _auth(v: Variables, env: Env) -> AuthSettings:
         v.secret("AUTH_JWT_SECRET", min_bytes=_min_secret_bytes(env))
     if jwks_url:
         v.url("AUTH_JWKS_URL")
-    return AuthSettings(secret, jwks_url, v.optional("AUTH_ISSUER"), v.optional("AUTH_AUDIENCE"))
+    second = _second_secret(v, env, "AUTH_JWT_SECRET", secret)
+    if second and not secret:
+        v.problems.append("AUTH_JWT_SECRET_SECOND is set without AUTH_JWT_SECRET")
+    return AuthSettings(secret, jwks_url, v.optional("AUTH_ISSUER"), v.optional("AUTH_AUDIENCE"), second)
 
 
-def _stream_token_secret(v: Variables, env: Env, *, other_than: str | None = None) -> str:
+def _stream_token_secret(v: Variables, env: Env, *, other_than: tuple[str | None, ...] = ()) -> str:
     secret = v.secret("STREAM_TOKEN_SECRET", min_bytes=_min_secret_bytes(env))
-    if secret and secret == other_than:
-        v.problems.append("STREAM_TOKEN_SECRET must differ from AUTH_JWT_SECRET")
+    if secret and secret in other_than:
+        v.problems.append("STREAM_TOKEN_SECRET must differ from AUTH_JWT_SECRET and its _SECOND")
     return secret
+
+
+def _second_secret(v: Variables, env: Env, first_name: str, first: str | None) -> str | None:
+    """Read the secret that is good beside the first one while one takes the other's place."""
+    name = f"{first_name}_SECOND"
+    if not v.optional(name):
+        return None
+    second = v.secret(name, min_bytes=_min_secret_bytes(env))
+    if second == first:
+        v.problems.append(f"{name} must differ from {first_name}")
+    return second
 
 
 def _blob_url(v: Variables) -> str:

@@ -92,6 +92,8 @@ class AuthSettings:
     """The `iss` that a user token must carry; unset, any."""
     audience: str | None
     """The `aud` that a user token must carry; unset, a token that names an audience is for somebody else."""
+    second_secret: str | None = field(default=None, repr=False)
+    """Another secret that is good too, while one takes the other's place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +291,8 @@ class EventsSettings:
     """How to reach Redis; always TCP, for blocking reads."""
     stream_token_secret: str = field(repr=False)
     """What stream tokens are signed with; shared with `actions`."""
+    stream_token_secret_second: str | None = field(repr=False)
+    """Another secret by which a stream token is good too, while one takes the other's place."""
     allowed_origins: tuple[str, ...]
     """The origins whose pages may read; `*` is all."""
     time: TimeSettings

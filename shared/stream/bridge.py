@@ -62,7 +62,7 @@ class Bridge:
 
     def __init__(self, settings: EventsSettings) -> None:
         self._settings = settings
-        self._tokens = StreamTokens(settings.stream_token_secret)
+        self._tokens = StreamTokens(settings.stream_token_secret, second=settings.stream_token_secret_second)
         self._connections: set[Connection] = set()
         self._closing = False
 

@@ -24,8 +24,14 @@ OTHER_RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
 
 
-def by_secret(secret: str = SECRET, *, issuer: str | None = None, audience: str | None = None) -> UserTokens:
-    return UserTokens(AuthSettings(secret=secret, jwks_url=None, issuer=issuer, audience=audience))
+def by_secret(
+    secret: str = SECRET,
+    *,
+    second: str | None = None,
+    issuer: str | None = None,
+    audience: str | None = None,
+) -> UserTokens:
+    return UserTokens(AuthSettings(secret, None, issuer, audience, second_secret=second))
 
 
 def by_url(

@@ -18,6 +18,7 @@ from shared.errors import AuthRequired
 from tests.unit.auth_kit import SECRET, bearer, by_secret, refused, token
 
 STREAM_SECRET = "a secret of stream tokens, 32 bytes and more"
+OTHER_SECRET = "another secret, which takes the first one's place"
 DEEP = base64.urlsafe_b64encode(b'{"alg":"HS256","a":' + b"[" * 8_000).decode().rstrip("=")
 """JSON nested more deeply than Python takes, within what a token may be long."""
 PAST, FUTURE = 1_000_000_000, 4_000_000_000
@@ -116,6 +117,26 @@ def test_a_token_by_another_secret_is_refused() -> None:
     refused(by_secret(), bearer(token(SECRET + "!")))
 
 
+def test_a_token_by_the_second_secret_is_as_good_and_one_by_neither_is_refused() -> None:
+    tokens = by_secret(second=OTHER_SECRET)
+    assert tokens.user_id(bearer(token(SECRET))) == tokens.user_id(bearer(token(OTHER_SECRET))) == "user-1"
+    refused(tokens, bearer(token(SECRET + "!")))
+    refused(by_secret(), bearer(token(OTHER_SECRET)))
+
+
+@pytest.mark.parametrize("secret", [SECRET, OTHER_SECRET])
+def test_whichever_secret_signed_an_expired_token_it_is_called_expired(secret: str) -> None:
+    with pytest.raises(AuthRequired, match="expired"):
+        by_secret(second=OTHER_SECRET).user_id(bearer(token(secret, exp=PAST)))
+
+
+@pytest.mark.parametrize("secret", [SECRET, OTHER_SECRET])
+def test_whichever_secret_signed_a_token_its_claims_are_checked(secret: str) -> None:
+    tokens = by_secret(second=OTHER_SECRET, issuer="https://id.example", audience="sluice")
+    refused(tokens, bearer(token(secret, iss="https://id.example")))
+    refused(tokens, bearer(token(secret, aud="sluice")))
+
+
 def test_an_audience_that_nobody_configured_is_not_asked_for() -> None:
     assert by_secret().user_id(bearer(token(aud="authenticated"))) == "user-1"
 
@@ -141,6 +162,8 @@ def test_a_short_secret_works_without_a_warning() -> None:
 def test_an_empty_secret_is_no_secret() -> None:
     with pytest.raises(ValueError, match="empty"):
         StreamTokens("")
+    with pytest.raises(ValueError, match="empty"):
+        StreamTokens(STREAM_SECRET, second="")
     refused(by_secret(""), bearer(token(b"\0" * 32)))
 
 
@@ -205,6 +228,24 @@ def test_what_is_no_stream_token_opens_nothing(text: str | None) -> None:
 def test_a_stream_token_by_another_secret_opens_nothing() -> None:
     with pytest.raises(AuthRequired):
         StreamTokens(STREAM_SECRET).check(StreamTokens(SECRET, 60).issue("u", "s1", "t1"), "s1", "t1")
+
+
+def test_a_stream_token_by_the_second_secret_is_as_good_and_new_ones_are_made_with_the_first() -> None:
+    both = StreamTokens(STREAM_SECRET, 60, second=OTHER_SECRET)
+    assert both.check(StreamTokens(OTHER_SECRET, 60).issue("u", "s1", "t1"), "s1", "t1") == "u"
+    issued = both.issue("u", "s1", "t1")
+    assert both.check(issued, "s1", "t1") == StreamTokens(STREAM_SECRET).check(issued, "s1", "t1") == "u"
+    for tokens, foreign in ((StreamTokens(OTHER_SECRET), both), (both, StreamTokens(SECRET, 60))):
+        with pytest.raises(AuthRequired):
+            tokens.check(foreign.issue("u", "s1", "t1"), "s1", "t1")
+
+
+def test_a_stream_token_by_the_second_secret_opens_no_other_channel_and_ends_too() -> None:
+    both = StreamTokens(STREAM_SECRET, second=OTHER_SECRET)
+    with pytest.raises(AuthRequired):
+        both.check(StreamTokens(OTHER_SECRET, 60).issue("u", "s1", "t1"), "s1", "t2")
+    with pytest.raises(AuthRequired, match="expired"):
+        both.check(StreamTokens(OTHER_SECRET, 60, clock=lambda: 1).issue("u", "s1", "t1"), "s1", "t1")
 
 
 def test_a_stream_token_ends_with_its_lifetime() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployment.catalogue import load_catalogue
 from shared import settings as settings_module
 from shared.config import PUBLIC_DEV_KEYS, get_concurrency_config, load_actions, load_events, load_lane
 from shared.errors import ConfigError
@@ -61,9 +61,9 @@ HOLDS: dict[str, set[str]] = {
     "paid_vision": LANE | GLM | BLOBS,
     "actions": COMMON | REDIS | SIGNING_KEYS | LIMITS | TIME | STREAM | BLOBS
     | {"QSTASH_URL", "QSTASH_TOKEN", "ACTIONS_URL", "EVENTS_URL"} | {lane.url_variable for lane in Lane}
-    | {"AUTH_JWT_SECRET", "AUTH_JWKS_URL", "AUTH_ISSUER", "AUTH_AUDIENCE", "INITIAL_QUOTA", "RATE_LIMIT_READS", "RATE_LIMIT_WRITES"}
+    | {"AUTH_JWT_SECRET", "AUTH_JWT_SECRET_SECOND", "AUTH_JWKS_URL", "AUTH_ISSUER", "AUTH_AUDIENCE", "INITIAL_QUOTA", "RATE_LIMIT_READS", "RATE_LIMIT_WRITES"}
     | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_TTL_SECONDS", "ALLOWED_ORIGINS"},
-    "events": COMMON | REDIS_TCP | TIME | STREAM | {"STREAM_TOKEN_SECRET", "ALLOWED_ORIGINS"},
+    "events": COMMON | REDIS_TCP | TIME | STREAM | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_SECRET_SECOND", "ALLOWED_ORIGINS"},
 }  # fmt: skip
 
 VALUES = {
@@ -137,10 +137,7 @@ def test_a_function_reads_what_it_holds_and_nothing_else(function: str) -> None:
 
 @pytest.mark.parametrize("function", LOADERS)
 def test_a_function_is_deployed_with_exactly_the_variables_it_reads(function: str) -> None:
-    catalogue = tomllib.loads((ROOT / "infra" / "functions.toml").read_text(encoding="utf-8"))
-    groups = [catalogue["groups"][name] for name in catalogue["functions"][function]["uses"]]
-    given = {name for group in groups for name in (*group["variables"], *group["secrets"])}
-    assert given == names_read(function)
+    assert load_catalogue()[function].environment_names == names_read(function)
 
 
 @pytest.mark.parametrize("function", LOADERS)
@@ -284,7 +281,8 @@ def test_no_value_of_any_variable_raises_anything_but_a_config_error(
 
 @pytest.mark.parametrize("function", LOADERS)
 def test_no_secret_shows_in_a_message_or_in_a_settings_text(function: str) -> None:
-    environ = environ_of(function)
+    seconds = {name: f"hunter2-{name}-{LONG_SECRET}" for name in HOLDS[function] if name.endswith("_SECOND")}
+    environ = environ_of(function) | seconds
     assert "hunter2" not in repr(LOADERS[function](environ))
     for name in environ:
         with pytest.raises(ConfigError) as raised:
@@ -318,9 +316,38 @@ def test_a_short_secret_of_ours_is_refused_unless_it_is_dev(function: str, name:
     LOADERS[function](environ_of(function) | {name: "x", "SLUICE_ENV": "dev"})
 
 
-def test_user_tokens_and_stream_tokens_have_secrets_of_their_own() -> None:
-    message = problem("actions", AUTH_JWT_SECRET=LONG_SECRET, STREAM_TOKEN_SECRET=LONG_SECRET)
+@pytest.mark.parametrize("name", ["AUTH_JWT_SECRET", "AUTH_JWT_SECRET_SECOND"])
+def test_user_tokens_and_stream_tokens_have_secrets_of_their_own(name: str) -> None:
+    message = problem("actions", **{name: LONG_SECRET, "STREAM_TOKEN_SECRET": LONG_SECRET})
     assert "STREAM_TOKEN_SECRET must differ" in message
+
+
+SECOND_SECRETS = [("actions", "AUTH_JWT_SECRET"), ("events", "STREAM_TOKEN_SECRET")]
+
+
+@pytest.mark.parametrize(("function", "first"), SECOND_SECRETS)
+def test_a_second_secret_is_as_long_as_the_first_and_another_one(function: str, first: str) -> None:
+    second = f"{first}_SECOND"
+    assert f"{second} is too short" in problem(function, **{second: "x" * 31})
+    assert f"{second} must differ from {first}" in problem(function, **{second: VALUES[first]})
+    LOADERS[function](environ_of(function) | {second: "x" * 32})
+    LOADERS[function](environ_of(function) | {second: "x", "SLUICE_ENV": "dev"})
+
+
+@pytest.mark.parametrize(("function", "first"), SECOND_SECRETS)
+def test_a_second_secret_takes_no_first_ones_place(function: str, first: str) -> None:
+    message = problem(function, **{first: "", f"{first}_SECOND": LONG_SECRET})
+    assert f"{first} is missing" in message
+
+
+def test_a_second_secret_beside_published_keys_is_refused() -> None:
+    message = problem(
+        "actions",
+        AUTH_JWT_SECRET="",
+        AUTH_JWKS_URL="https://id.example/jwks",
+        AUTH_JWT_SECRET_SECOND=LONG_SECRET,
+    )
+    assert "AUTH_JWT_SECRET_SECOND is set without AUTH_JWT_SECRET" in message
 
 
 def test_users_tokens_are_checked_in_one_way_never_in_two() -> None:
