@@ -86,13 +86,16 @@ class Teller:
         yield self._end(kind)
 
     async def _paced(self, deltas: Any) -> AsyncIterator[bytes]:
-        interval = 1 / self.pace.tokens_per_second
-        per_tick = max(1, round(MIN_TICK_SECONDS / interval))
         source = iter(deltas)
-        while batch := list(islice(source, per_tick)):
+        while batch := list(islice(source, self._per_tick)):
             self.call.note(batch)
             yield b"".join(self._event({name: text}) for name, text in batch)
-            await asyncio.sleep(interval * len(batch))
+            await asyncio.sleep(len(batch) / self.pace.tokens_per_second)
+
+    @property
+    def _per_tick(self) -> int:
+        """Read for every write: a change of the pace is felt in the middle of a text."""
+        return max(1, round(MIN_TICK_SECONDS * self.pace.tokens_per_second))
 
     async def _break(self, kind: FaultKind | None) -> bytes:
         match kind:

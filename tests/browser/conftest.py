@@ -1,32 +1,36 @@
-"""One stack, one page server and one Chromium for a module; a fresh page and a user of its own for each test."""
+"""One stack and page server for all of the folder, a Chromium for a module; a page and a user of its own for each test."""
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from devstack.frontend import Frontend
 from devstack.page.server import PageServer
 from devstack.processes import free_ports
 from devstack.stack import Stack
-from tests.browser.page_kit import Reader
+from shared.state import keys
+from tests.browser.page_kit import TOKENS_PER_SECOND, Reader
 from tests.chromium_kit import chromium
 
 FIRST_TOKEN_MS = 40
-TOKENS_PER_SECOND = 4_000
 expect.set_options(timeout=20_000)
 SETTINGS = {"LEASE_SECONDS": "1.5", "MODEL_IDLE_SECONDS": "2", "HEARTBEAT_SECONDS": "2"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(
+    scope="module"
+)  # no longer: while Playwright runs, nobody else can run an asyncio loop in this thread
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, PageServer]]:
     port = free_ports(1)[0]
     with (
@@ -49,7 +53,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Pa
 def reader(browser: Browser, served: tuple[Stack, PageServer]) -> Iterator[Reader]:
     """A user of this test's own with the page open, in English; whatever the page complains of fails the test."""
     stack, server = served
-    pace = stack.llm.pace.tokens_per_second
     user = f"reader{uuid.uuid4().hex[:8]}"
     context = browser.new_context(locale="en-GB", viewport={"width": 1600, "height": 1000})
     context.add_init_script(
@@ -62,14 +65,21 @@ def reader(browser: Browser, served: tuple[Stack, PageServer]) -> Iterator[Reade
     page.wait_for_selector("body[data-ready]")
     yield Reader(page, stack, user)
     context.close()
-    stack.llm.pace.tokens_per_second = pace
+    stack.llm.pace.tokens_per_second = TOKENS_PER_SECOND
     stack.llm.heal()
     stack.qstash.faults.clear()
     assert not complaints, complaints
 
 
+@pytest.fixture(scope="session")
+def resume_key(served: tuple[Stack, PageServer]) -> str:
+    """Where the summarised résumé of a user stands, for other users to have a copy."""
+    return keys.resume(Frontend(served[0], "first").with_resume().user)
+
+
 @pytest.fixture
-def prepared(reader: Reader) -> Reader:
+def prepared(reader: Reader, resume_key: str) -> Reader:
     """A reader whose résumé has been summarised: what a match needs."""
-    reader.frontend.with_resume()
+    with contextlib.closing(reader.stack.open_store()) as store:
+        store.command("COPY", resume_key, keys.resume(reader.user))
     return reader

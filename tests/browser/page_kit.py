@@ -15,6 +15,9 @@ from devstack.frontend import Frontend, until
 from devstack.stack import Stack
 
 SECONDS = 30
+TOKENS_PER_SECOND = 4_000
+SLOW = 100
+"""Tokens a second at which there is a middle of a text to do something in."""
 ANY_ID = re.compile(r"\w{8,}")
 _LABELS = itertools.count(1)
 
@@ -53,6 +56,14 @@ class Reader:
         """Start a match; returns its card and the label by which the model's words are found."""
         label = f"ref-{self.user.lower().replace('-', '')}{next(_LABELS)}"
         return self.do("create-service", f"{sample('job.en')}\n{label}"), label
+
+    def slow_down(self) -> None:
+        """Have models talk slowly from now on, also those in mid-text."""
+        self.stack.llm.pace.tokens_per_second = SLOW
+
+    def hurry(self) -> None:
+        """Have models talk fast again: what was to be done in mid-text is done."""
+        self.stack.llm.pace.tokens_per_second = TOKENS_PER_SECOND
 
     def wait_for_text(self, card: Locator, characters: int) -> None:
         """Wait until this much text is there."""

@@ -137,6 +137,7 @@ def test_two_test_workers_install_once(ground: Ground) -> None:
     assert ground.calls() == ["download "]
 
 
+@pytest.mark.timeout(180)  # Playwright's driver starts three times
 def test_the_command_says_in_a_line_or_two_why_there_is_none(tmp_path: Path) -> None:
     """Playwright's real refusal: its mirror does not answer."""
     environment = {

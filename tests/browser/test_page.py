@@ -14,9 +14,6 @@ from devstack.frontend import RESUME, assert_at_rest, until
 from shared.routing import Lane
 from tests.browser.page_kit import SECONDS, Reader, fact, shown
 
-SLOW = 320
-"""Tokens a second at which there is a middle of a text to do something in."""
-
 
 def test_each_lane_from_a_click_to_done(reader: Reader) -> None:
     """All five lanes, both tiers, a PDF and a photo: each by a click, and each result is shown readable."""
@@ -61,11 +58,13 @@ def test_each_lane_from_a_click_to_done(reader: Reader) -> None:
 
 
 def test_a_page_that_is_loaded_again_in_mid_stream_goes_on_with_its_tasks(prepared: Reader) -> None:
-    prepared.stack.llm.pace.tokens_per_second = SLOW
+    prepared.slow_down()
     card, label = prepared.match()
     prepared.wait_for_text(card, 200)
     prepared.page.reload()
     assert prepared.page.locator(".task").count() == 1
+    prepared.wait_for_text(card, 240)
+    prepared.hurry()
     prepared.expect_the_model_s_words(card, label)
     expect(fact(card, "first")).to_contain_text("s")
 
@@ -75,12 +74,13 @@ def test_a_connection_that_is_cut_at_random_events_loses_and_doubles_no_letter(
 ) -> None:
     """D29."""
     dice = random.Random(7)
-    prepared.stack.llm.pace.tokens_per_second = SLOW / 2
+    prepared.slow_down()
     card, label = prepared.match()
     for cuts in (1, 2, 3):
         prepared.wait_for_text(card, len(shown(card)) + dice.randrange(5, 120))
         prepared.stack.front("events").cut_all()
         expect(fact(card, "connections")).to_have_text(str(cuts + 1))
+    prepared.hurry()
     prepared.expect_the_model_s_words(card, label)
     assert prepared.page.locator("#events-list .opened").count() == 4
 
@@ -88,40 +88,43 @@ def test_a_connection_that_is_cut_at_random_events_loses_and_doubles_no_letter(
 def test_the_button_that_drops_the_connection_shows_a_countdown_and_the_text_goes_on(
     prepared: Reader,
 ) -> None:
-    prepared.stack.llm.pace.tokens_per_second = SLOW
+    prepared.slow_down()
     card, label = prepared.match()
     prepared.wait_for_text(card, 100)
     prepared.page.click("[data-fault=drop]")
     expect(card.locator(".wait")).to_contain_text("The connection is lost")
     expect(prepared.page.locator("#look")).to_contain_text("Watch for")
     expect(prepared.page.locator("#story")).to_contain_text("can be reached again", timeout=SECONDS * 1000)
+    prepared.hurry()
     prepared.expect_the_model_s_words(card, label)
 
 
 def test_a_worker_killed_in_mid_stream_is_started_again_and_its_text_replaced(prepared: Reader) -> None:
     """D24: what is shown in the end is one attempt's text, to the letter."""
-    prepared.stack.llm.pace.tokens_per_second = SLOW
+    prepared.slow_down()
     card, label = prepared.match()
     prepared.wait_for_text(card, 200)
     prepared.page.click("[data-kill=paid_stream]")
     expect(prepared.page.locator("#story")).to_contain_text("paid_stream was killed")
+    prepared.hurry()
     prepared.expect_the_model_s_words(card, label)
     expect(fact(card, "attempt")).to_have_text("2")
     expect(prepared.page.locator("#story")).to_contain_text("has started paid_stream again")
 
 
 def test_redis_that_is_away_for_two_seconds_costs_no_letter(prepared: Reader) -> None:
-    prepared.stack.llm.pace.tokens_per_second = SLOW
+    prepared.slow_down()
     card, label = prepared.match()
     prepared.wait_for_text(card, 200)
     prepared.page.click("[data-fault=redis]")
     expect(prepared.page.locator("#story")).to_contain_text("Redis is back", timeout=SECONDS * 1000)
+    prepared.hurry()
     prepared.expect_the_model_s_words(card, label)
 
 
 def test_a_cancelled_task_says_so_and_gives_the_coins_back(prepared: Reader) -> None:
     page = prepared.page
-    prepared.stack.llm.pace.tokens_per_second = SLOW / 8
+    prepared.slow_down()
     before = prepared.frontend.balance()
     card, _ = prepared.match()
     prepared.wait_for_text(card, 20)
@@ -208,7 +211,7 @@ def test_hostile_words_of_a_model_are_shown_and_do_nothing(prepared: Reader) -> 
 
 
 def test_a_screen_reader_hears_each_block_once_and_not_while_it_grows(prepared: Reader) -> None:
-    prepared.stack.llm.pace.tokens_per_second = SLOW
+    prepared.slow_down()
     card, label = prepared.match()
     prepared.wait_for_text(card, 300)
     complete = card.locator(".complete")
@@ -217,6 +220,7 @@ def test_a_screen_reader_hears_each_block_once_and_not_while_it_grows(prepared: 
     complete.evaluate("(region) => { for (const block of region.children) block.heard = true; }")
     heard = complete.evaluate("(region) => region.childElementCount")
     assert heard > 0
+    prepared.hurry()
     prepared.expect_the_model_s_words(card, label)
     still = complete.evaluate("(region) => [...region.children].filter(({ heard }) => heard).length")
     assert still == heard, "blocks that were read out have been replaced, and would be read again"

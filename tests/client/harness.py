@@ -131,7 +131,7 @@ class Control:
         return JSONResponse("ok")
 
     async def _pace(self, request: Request) -> Response:
-        """Let the model talk faster or slower from its next call on."""
+        """Let the model talk faster or slower from now on."""
         self._stack.llm.pace.tokens_per_second = (await request.json())["tokensPerSecond"]
         return JSONResponse("ok")
 

@@ -36,8 +36,8 @@ def addresses(build_folder: Path) -> Iterator[dict[str, str]]:
         Stack(
             overrides=overrides,
             build_folder=build_folder,
-            first_token_ms=100,
-            tokens_per_second=400,
+            first_token_ms=50,
+            tokens_per_second=4_000,
             qstash_time_scale=0.1,
         ) as stack,
         controlled(stack) as found,

@@ -228,6 +228,18 @@ def test_faults_and_pace_are_set_over_http_and_cleared(llm: LlmStandIn) -> None:
     assert httpx.post(f"{origin}/dev/faults", json={"kind": "flood"}).status_code == 400
 
 
+def test_a_change_of_the_pace_is_felt_in_the_middle_of_a_text(llm: LlmStandIn) -> None:
+    """At one token a second its end would be minutes away."""
+    llm.pace.tokens_per_second = 1
+    body = {"model": "deepseek-chat", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+    url, headers = f"{llm.base_url}/chat/completions", {"Authorization": "Bearer k"}
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=30) as response:
+        lines = response.iter_lines()
+        assert next(lines).startswith("data:")
+        llm.pace.tokens_per_second = 5_000
+        assert "data: [DONE]" in list(lines)
+
+
 def test_it_runs_alone_on_a_port_of_its_choice() -> None:
     command = [sys.executable, "-m", "devstack.llm", "--first-token-ms", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createClient } from "../../../client/sluice.js";
-import { RESUME, ask, jobFor, reader, startMatch, stranger, watch } from "./live.js";
+import { RESUME, ask, jobFor, reader, startMatch, stranger, talkFast, talkSlowly, watch } from "./live.js";
 
 const ACTIONS = process.env.SLUICE_TEST_ACTIONS;
 
@@ -50,9 +50,11 @@ test("a stream that is nobody's is told to be gone", async () => {
 
 test("a user who is busy waits, with a countdown, and is then served", async () => {
   const client = await reader();
+  await talkSlowly();
   const before = await Promise.all(["busy1", "busy2"].map((label) => startMatch(client, label)));
   const waits = [];
-  const third = await client.submit("create-service", { jobText: jobFor("busy3") }, { onWait: (wait) => waits.push(wait) });
+  const onWait = (wait) => waits.push(wait) === 1 && talkFast();
+  const third = await client.submit("create-service", { jobText: jobFor("busy3") }, { onWait });
   assert.ok(waits.length > 1);
   assert.ok(waits.every(({ reason }) => reason === "user_busy"));
   assert.equal(waits.at(-1).secondsLeft, 0);
@@ -61,17 +63,20 @@ test("a user who is busy waits, with a countdown, and is then served", async () 
 
 test("a user who will not wait is told how long it would be", async () => {
   const client = await reader();
+  await talkSlowly();
   const before = await Promise.all(["hasty1", "hasty2"].map((label) => startMatch(client, label)));
   await assert.rejects(client.submit("create-service", { jobText: "x" }, { maxWaitSeconds: 0 }), (error) => {
     assert.deepEqual([error.code, error.status], ["user_busy", 429]);
     return error.retryAfter > 0;
   });
   for (const { task } of before) await task.cancel();
+  await talkFast();
 });
 
 test("cancel ends the stream, and the coins come back", async () => {
   const client = await reader();
   const { balance } = await client.get("/quota");
+  await talkSlowly();
   const match = await startMatch(client, "canceller");
   let cancelled = null;
   const onEvent = ({ type }) => type === "token_batch" && (cancelled ??= match.task.cancel());
@@ -80,16 +85,19 @@ test("cancel ends the stream, and the coins come back", async () => {
   assert.equal((await cancelled).state, "cancelled");
   assert.equal((await match.task.cancel()).state, "cancelled");
   assert.equal((await client.get("/quota")).balance, balance);
+  await talkFast();
 });
 
 test("an aborted signal closes the connection, leaves no timer, and the task goes on without its reader", async () => {
   const client = await reader({ clock: undefined });
+  await talkSlowly();
   const match = await startMatch(client, "leaver");
   const controller = new AbortController();
   const onEvent = ({ type }) => type === "token_batch" && controller.abort();
   await assert.rejects(async () => watch(match, { onEvent, signal: controller.signal }), { name: "AbortError" });
   const deadline = Date.now() + 10_000;
   while ((await ask("connections")) > 0) assert.ok(Date.now() < deadline, "the bridge still has a reader");
+  await talkFast();
   const told = match.seen.events.length;
   assert.equal((await client.follow(match.task)).state, "done");
   assert.equal(match.seen.events.length, told);

@@ -14,6 +14,10 @@ export async function order(what, body) {
   assert.ok(answer.ok, what);
 }
 
+/** Has the model talk so slowly that something can be done in mid-text; then fast again, also in mid-text. */
+export const talkSlowly = () => order("pace", { tokensPerSecond: 80 });
+export const talkFast = () => order("pace", { tokensPerSecond: 4000 });
+
 export async function ask(what) {
   return (await fetch(`${env.SLUICE_TEST_CONTROL}/${what}`)).json();
 }

@@ -3,17 +3,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  EVENTS, assertWhole, cutOnceAfter, oneEventAtATime, order, reader, startMatch, throughFront, watch,
+  EVENTS, assertWhole, cutOnceAfter, oneEventAtATime, order, reader, startMatch, talkFast, talkSlowly, throughFront, watch,
 } from "./live.js";
 
 /** Follows a model that talks slowly, and kills a function with its first words; then it may talk fast again. */
 async function killAtFirstWords(label, name) {
-  await order("pace", { tokensPerSecond: 80 });
+  await talkSlowly();
   const match = await startMatch(await reader(), label);
   let killed = null;
   const kill = async () => {
-    await order("pace", { tokensPerSecond: 400 });
     await order(`kill?name=${name}`);
+    await talkFast();
     await order(`restart?name=${name}`);
   };
   const onEvent = ({ type }) => type === "token_batch" && (killed ??= kill());
