@@ -19,7 +19,7 @@ from deployment.lock import Lock
 from deployment.planner import WHOLE
 from deployment.providers.interface import Provider
 from deployment.resources import Properties
-from deployment.states import FunctionState
+from deployment.states import FunctionState, references_in, resolve
 from deployment.steps import (
     Ensure,
     EnsureSchedule,
@@ -163,19 +163,19 @@ class Executor:
         self._shifted.clear()  # the release is whole: what fails from here on is no reason to go back
 
     def _resolved(self, state: FunctionState) -> FunctionState:
-        if state.references - self._urls.keys():
-            self._urls = self.provider.observe(sorted(state.references | {state.name})).urls | self._urls
-        resolved = state.resolved(self._urls)
-        if resolved.references:
-            missing = ", ".join(sorted(resolved.references))
-            raise DeployError(f"{state.name}: there is no address of {missing} yet.")
-        return resolved
+        return state.resolved(self._urls_of(state.references))
 
     def _with_urls(self, properties: Properties) -> Properties:
-        carrier = FunctionState(
-            "schedule", "", {k: str(v) for k, v in properties.items()}, {}, 0, 0, 0, "", ""
-        )
-        return {**properties, **self._resolved(carrier).variables}
+        urls = self._urls_of(references_in(v for v in properties.values() if isinstance(v, str)))
+        return {name: resolve(v, urls) if isinstance(v, str) else v for name, v in properties.items()}
+
+    def _urls_of(self, functions: frozenset[str]) -> Mapping[str, str]:
+        """Return these functions' addresses: they never change, so each is looked up once."""
+        if unknown := functions - self._urls.keys():
+            self._urls |= self.provider.observe(sorted(unknown)).urls
+        if unknown := functions - self._urls.keys():
+            raise DeployError(f"There is no address of {', '.join(sorted(unknown))} yet.")
+        return self._urls
 
     def _go_back(self, failed: BaseException) -> None:
         if not self._shifted or isinstance(failed, LockLost):

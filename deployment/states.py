@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -55,11 +55,11 @@ class FunctionState:
     @property
     def references(self) -> frozenset[str]:
         """Return the functions whose addresses the variables name."""
-        return frozenset(name for value in self.variables.values() for name in _REFERENCE.findall(value))
+        return references_in(self.variables.values())
 
     def resolved(self, urls: Mapping[str, str]) -> Self:
         """Return the state with every reference that `urls` knows replaced by the address."""
-        return replace(self, variables={name: _resolve(v, urls) for name, v in self.variables.items()})
+        return replace(self, variables={name: resolve(v, urls) for name, v in self.variables.items()})
 
     @property
     def fingerprint(self) -> str | None:
@@ -95,7 +95,13 @@ class FunctionState:
         return cls(**{**document, "secrets": secrets, "layers": tuple(document["layers"])})
 
 
-def _resolve(value: str, urls: Mapping[str, str]) -> str:
+def references_in(values: Iterable[str]) -> frozenset[str]:
+    """Return the functions whose addresses some texts name."""
+    return frozenset(name for value in values for name in _REFERENCE.findall(value))
+
+
+def resolve(value: str, urls: Mapping[str, str]) -> str:
+    """Return a text with every reference that `urls` knows replaced by the address."""
     return _REFERENCE.sub(lambda found: urls.get(found[1], found[0]), value)
 
 

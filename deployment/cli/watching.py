@@ -1,0 +1,133 @@
+"""The commands that only look: status, drift, verify."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from deployment.cli.console import Terminal
+from deployment.ledger import Release, releases
+from deployment.lock import read_lock
+from deployment.plan_file import plan_to_json
+from deployment.planner import WHOLE
+from deployment.resources import Observed, ObservedFunction
+from deployment.steps import Record
+from deployment.verification import Table as Verification
+from deployment.workspace import Workspace
+
+DRIFTED = 2
+"""The exit status that says somebody changed something by hand."""
+
+
+def status(workspace: Workspace, _options: argparse.Namespace, terminal: Terminal) -> int:
+    """Show what is there: addresses, what is live, who holds the lock, what is stopped."""
+    with terminal.working(f"looking at {workspace.environment.name}"):
+        observed = workspace.observe()
+        found = releases(workspace.provider.objects)
+        stopped, holder = workspace.stopped(), read_lock(workspace.provider.objects)
+    if terminal.as_json:
+        terminal.answer(
+            {
+                "environment": workspace.environment.name,
+                "release": found[0].number if found else None,
+                "lock": holder.described() if holder else None,
+                "schedule": dict(observed.schedule.properties) if observed.schedule else None,
+                "functions": {
+                    name: _function(observed.functions.get(name), stopped=name in stopped)
+                    for name in workspace.names
+                },
+            }
+        )
+        return 0
+    terminal.say(_status_table(workspace, observed, found, set(stopped)))
+    for stop in stopped.values():
+        terminal.say(f"{stop.function} was stopped by {stop.who}: {stop.why or 'no reason given'}")
+    terminal.say(f"release   {found[0].number if found else 'none yet'}")
+    terminal.say(f"schedule  {_schedule(observed)}")
+    terminal.say(f"lock      {f'{holder.described()} (id {holder.id})' if holder else 'free'}")
+    return 0
+
+
+def drift(workspace: Workspace, _options: argparse.Namespace, terminal: Terminal) -> int:
+    """Compare what is there with what the newest release made of it."""
+    with terminal.working(f"looking at {workspace.environment.name}"):
+        newest = workspace.newest()
+        made = workspace.plan(workspace.as_released(newest))
+    changed = [step for step in made.steps if not isinstance(step, Record)]
+    if terminal.as_json:
+        terminal.answer(plan_to_json(made))
+    elif changed:
+        terminal.say(f"Not as release {newest.number} left it; an apply would bring it back:")
+        terminal.show_plan(made)
+    else:
+        terminal.say(f"{workspace.environment.name} is as release {newest.number} left it.")
+    return DRIFTED if changed else 0
+
+
+def verify(workspace: Workspace, _options: argparse.Namespace, terminal: Terminal) -> int:
+    """Ask every deployed function everything that it must accept or refuse, and show the table."""
+    with terminal.working(f"asking every function of {workspace.environment.name}"):
+        table = workspace.verify()
+    if terminal.as_json:
+        terminal.answer(table.to_json())
+    else:
+        show_verification(table, terminal)
+    return 0 if table.ok else 1
+
+
+def show_verification(table: Verification, terminal: Terminal) -> None:
+    """Show which function answered what, and every answer that is wrong in words."""
+    terminal.say(table.to_rich())
+    for cell in table.wrong:
+        terminal.say(Text(cell.described(), "red"))
+    terminal.say(
+        "Every function takes what is signed for it, and nothing else." if table.ok else "NOT isolated."
+    )
+
+
+def _status_table(workspace: Workspace, observed: Observed, found: list[Release], stopped: set[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("function", "state", "live", "revisions", "address"):
+        table.add_column(column, no_wrap=True)
+    for name in workspace.names:
+        there = observed.functions.get(name)
+        if there is None:
+            table.add_row(name, Text("not there", "dim"), "", "", "")
+            continue
+        state = Text("stopped", "bold red") if name in stopped else Text("up", "green")
+        live = ", ".join(_live(fingerprint, share, name, found) for fingerprint, share in there.live.items())
+        table.add_row(
+            name,
+            state if there.live else Text("empty", "yellow"),
+            live,
+            str(len(there.revisions)),
+            there.url or "",
+        )
+    return table
+
+
+def _live(fingerprint: str, share: int, name: str, found: list[Release]) -> str:
+    releases_of = [r.number for r in found if name in r.states and r.states[name].fingerprint == fingerprint]
+    shown = f"{fingerprint} (release {releases_of[0]})" if releases_of else fingerprint
+    return shown if share == WHOLE else f"{share} % {shown}"
+
+
+def _function(there: ObservedFunction | None, *, stopped: bool) -> dict[str, Any] | None:
+    if there is None:
+        return None
+    return {
+        "url": there.url,
+        "live": dict(there.live),
+        "stopped": stopped,
+        "revisions": [{"fingerprint": r.fingerprint, "id": r.id} for r in there.revisions],
+    }
+
+
+def _schedule(observed: Observed) -> str:
+    if observed.schedule is None:
+        return "none: nobody calls the sweep"
+    properties = observed.schedule.properties
+    return ", ".join(f"{name} {value}" for name, value in sorted(properties.items()))
