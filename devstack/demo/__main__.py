@@ -3,101 +3,72 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
+import io
 import sys
-import uuid
 from pathlib import Path
 
 from rich.console import Console
 
-from deployment.bundles.staging import BUILD_FOLDER, BuildError
-from devstack.demo.board import Board
-from devstack.demo.client import Client, Refusal
-from devstack.demo.meter import CommandMeter, read_tokens
-from devstack.demo.proof import Check, prove
-from devstack.demo.report import Report, build_report, print_report, write_markdown
+from deployment.bundles.staging import BuildError
+from devstack.demo.arguments import parse
+from devstack.demo.closing import print_report
+from devstack.demo.palette import HURT, THEME
+from devstack.demo.performance import demo_stack, perform
+from devstack.demo.report import Report, write_markdown
 from devstack.demo.screen import screen_for
-from devstack.demo.story import COINS, Story, StoryStopped
+from devstack.demo.words import Words
 from devstack.interruption import exit_on_termination
 from devstack.processes import StackError
-from devstack.stack import Stack
-from shared.routing import Provider
 
 LOG_COLUMNS = 160
 """The width of a log: nobody resizes it, and a table that is not folded can be searched."""
-ACCEPTANCE_FILE = BUILD_FOLDER / "acceptance.md"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo and return its exit status."""
-    options = _parser().parse_args(arguments)
+    options = parse(arguments)
     exit_on_termination()
-    console = Console()
-    if not console.is_terminal:
-        console.width = LOG_COLUMNS
+    words, console = Words(options.locale), _console()
     try:
-        report = _run(console, options)
+        report = _run(console, words, options)
     except (StackError, BuildError) as error:
-        console.print(f"demo: {error}", style="red", markup=False)
+        _say(console, f"demo: {error}", HURT)
         return 1
     except KeyboardInterrupt:
-        console.print("demo: interrupted; everything it started has been ended")
+        _say(console, f"demo: {words('interrupted')}")
         return 130
-    print_report(report, console)
-    write_markdown(report, options.log)
-    console.print(f"acceptance log: {_short(options.log)}", highlight=False)
+    write_markdown(report, words, options.log)
+    print_report(report, words, console, _short(options.log))
     return 0 if report.held else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--store", choices=("tcp", "rest"), default="tcp", help="how functions reach Redis")
-    parser.add_argument("--first-token-ms", type=float, default=200, help="how long the LLM stand-in thinks")
-    parser.add_argument("--tokens-per-second", type=float, default=250, help="how fast it then talks")
-    parser.add_argument("--log", type=Path, default=ACCEPTANCE_FILE, help="where the acceptance log goes")
-    return parser
-
-
-def _run(console: Console, options: argparse.Namespace) -> Report:
-    console.print("booting: Valkey, QStash and LLM stand-ins, seven functions", highlight=False)
-    user_id = f"demo-{uuid.uuid4().hex[:8]}"
-    with Stack(
+def _run(console: Console, words: Words, options: argparse.Namespace) -> Report:
+    stack = demo_stack(
         store=options.store,
-        overrides={"INITIAL_QUOTA": str(COINS)},
-        provider_environment=os.environ,
         first_token_ms=options.first_token_ms,
         tokens_per_second=options.tokens_per_second,
-    ) as stack:
-        board = Board(stack)
-        with Client(stack.url("actions"), stack.user_token(user_id)) as client:
-            meter = CommandMeter(stack.redis_url)
-            story = Story(client, board, screen_for(console, board))
-            with meter, board, story.screen:
-                stopped = _play(story)
-            checks = [*stopped, *prove(stack, client, story, user_id)]
-        with contextlib.closing(stack.open_store()) as store:
-            for task in board.tasks:
-                task.tokens = read_tokens(store, task.task_id)
-        return build_report(board, meter, checks, models=_models())
-
-
-def _play(story: Story) -> list[Check]:
-    """Play the story; when it breaks off, that is the first finding, and the proof is made all the same."""
-    try:
-        story.play()
-    except (StoryStopped, Refusal) as error:
-        return [Check("the story was played to its end", False, str(error))]
-    return [Check("the story was played to its end", True, f"{len(story.board.tasks)} tasks")]
-
-
-def _models() -> str:
-    real = [provider for provider in Provider if os.environ.get(f"{provider.upper()}_API_KEY")]
-    if not real:
-        return "Models: the LLM stand-in; with DEEPSEEK_API_KEY and GLM_API_KEY set, the real ones."
-    return f"Models: {', '.join(real)} for real" + (
-        "" if len(real) == len(Provider) else ", the rest the stand-in"
     )
+    _say(console, words("boot"))
+    with stack:
+        try:
+            return perform(stack, words, lambda board: screen_for(console, board, words))
+        except KeyboardInterrupt:
+            _say(console, f"demo: {words('ending')}")
+            raise
+
+
+def _console() -> Console:
+    # Where the locale has no such letters, something readable comes out all the same.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    console = Console(theme=THEME)
+    if not console.file.isatty():
+        console.width = LOG_COLUMNS
+    return console
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _short(file: Path) -> str:

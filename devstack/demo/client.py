@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
+
+from devstack.demo.material import SampleFile
 
 _TERMINAL = frozenset({"done", "error", "cancelled"})
 _SILENCE_SECONDS = 40.0
@@ -23,6 +25,7 @@ class Refusal(Exception):
         self.status = status
         self.error = str(body.get("error"))
         self.retry_after_seconds = body.get("retryAfter")
+        self.queue_id = body.get("queueId")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +51,29 @@ class Client:
         self._http.close()
 
     def act(
-        self, action: str, body: Mapping[str, Any], *, idempotency_key: str | None = None
+        self,
+        action: str,
+        body: Mapping[str, str],
+        *,
+        files: Mapping[str, SampleFile] | None = None,
+        idempotency_key: str,
     ) -> dict[str, Any]:
         """Start an action and return the accepted task.
+
+        Args:
+            action: its name, as in its address.
+            body: its fields: JSON, or a form's when there are files.
+            files: the form's files by their fields' names.
+            idempotency_key: sent again with the same request, it leads to the same task.
 
         Raises:
             Refusal: it was not accepted.
         """
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._json(self._http.post(f"/actions/{action}", json=body, headers=headers))
+        url, headers = f"/actions/{action}", {"Idempotency-Key": idempotency_key}
+        if files:
+            form = {field: (file.name, file.content, file.content_type) for field, file in files.items()}
+            return self._json(self._http.post(url, data=body, files=form, headers=headers))
+        return self._json(self._http.post(url, json=body, headers=headers))
 
     def get(self, path: str) -> dict[str, Any]:
         """Read one of the GET addresses.
@@ -74,8 +91,15 @@ class Client:
         return body
 
 
-def follow(stream_url: str, *, give_up_after_seconds: float) -> Iterator[Frame]:
+def follow(
+    stream_url: str, *, give_up_after_seconds: float, on_resumed: Callable[[], None] = lambda: None
+) -> Iterator[Frame]:
     """Yield a task's events until its terminal one, resuming whenever the connection ends.
+
+    Args:
+        stream_url: where the task's events are.
+        give_up_after_seconds: for all of it.
+        on_resumed: told whenever a connection that was lost is there again, before its first event.
 
     Raises:
         TimeoutError: no terminal event came in time.
@@ -90,6 +114,8 @@ def follow(stream_url: str, *, give_up_after_seconds: float) -> Iterator[Frame]:
             try:
                 with http.stream("GET", stream_url, headers=headers) as response:
                     _raise_if_final(response)
+                    if last_id and response.is_success:
+                        on_resumed()
                     for frame in parse_frames(response.iter_lines()):
                         last_id = frame.id or last_id
                         yield frame

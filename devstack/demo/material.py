@@ -1,15 +1,35 @@
-"""The samples: résumés and advertisements as files, and an advertisement drawn as an image on demand."""
+"""The samples: résumés and advertisements as texts and as files, as a user of the product would send them."""
 
 from __future__ import annotations
 
-import base64
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 SAMPLES = Path(__file__).with_name("samples")
 _WIDTH, _MARGIN, _LINE, _FONT_SIZE = 900, 40, 30, 20
+_CONTENT_TYPES = {
+    ".pdf": "application/pdf",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ".jpg": "image/jpeg",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFile:
+    """A file of the samples, ready for a form."""
+
+    name: str
+
+    @property
+    def content(self) -> bytes:
+        return (SAMPLES / self.name).read_bytes()
+
+    @property
+    def content_type(self) -> str:
+        return _CONTENT_TYPES[Path(self.name).suffix]
 
 
 def sample(name: str) -> str:
@@ -28,7 +48,3 @@ def draw(text: str) -> bytes:
     out = io.BytesIO()
     image.save(out, "PNG", optimize=True)
     return out.getvalue()
-
-
-def data_url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,6 +1,6 @@
-"""The samples as people send them: résumés as PDF files, advertisements as photos taken with a phone.
+"""The samples as people send them: résumés as PDF files, histories in Word, advertisements as phone photos.
 
-    python -m devstack.demo.paper    # draws devstack/demo/samples/*.pdf and *.jpg anew from the texts there
+    python -m devstack.demo.paper    # makes the files of devstack/demo/samples anew from its texts
 
 The same texts give the same bytes, while the locked versions of the drawing libraries stay.
 """
@@ -10,10 +10,13 @@ from __future__ import annotations
 import datetime as dt
 import io
 import itertools
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import cvttf_NotoSansCJK_Regular as noto  # type: ignore[import-untyped]  # a font as a package
+from docx import Document
+from docx.shared import Pt
 from fpdf import FPDF
 from PIL import Image, ImageDraw, ImageFont
 
@@ -56,6 +59,32 @@ def _lines(text: str) -> Iterator[tuple[float, float, str]]:
             yield 6, 3.6, line
 
 
+def history_docx(text: str) -> bytes:
+    """Return a detailed history as a Word document: the name as its title, then a paragraph for each line."""
+    document = Document()
+    document.core_properties.author = document.core_properties.comments = ""
+    document.core_properties.created = document.core_properties.modified = _DRAWN_ON
+    document.styles["Normal"].font.size = Pt(10.5)
+    title, *lines = text.strip().splitlines()
+    document.add_heading(title, 0)
+    for line in lines:
+        document.add_paragraph(line)
+    out = io.BytesIO()
+    document.save(out)
+    return _without_clock(out.getvalue())
+
+
+def _without_clock(packed: bytes) -> bytes:
+    """Return the same archive, its members dated as the drawing is: a ZIP remembers when it was packed."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(packed)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            member = zipfile.ZipInfo(name, _DRAWN_ON.timetuple()[:6])
+            member.compress_type = zipfile.ZIP_DEFLATED
+            new.writestr(member, old.read(name))
+    return out.getvalue()
+
+
 def photo(text: str) -> bytes:
     """Return a photo of an advertisement on a wall: tilted, unevenly lit, and lying on its side in the file.
 
@@ -89,9 +118,10 @@ def _jpeg_on_its_side(upright: Image.Image) -> bytes:
 
 
 def main() -> None:
-    """Draw all of them anew."""
+    """Make all of them anew."""
     for locale in ("en", "zh"):
         (SAMPLES / f"resume.{locale}.pdf").write_bytes(resume_pdf(sample(f"resume.{locale}")))
+        (SAMPLES / f"history.{locale}.docx").write_bytes(history_docx(sample(f"history.{locale}")))
         (SAMPLES / f"job-photo.{locale}.jpg").write_bytes(photo(sample(f"job-image.{locale}")))
 
 

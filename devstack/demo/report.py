@@ -1,4 +1,4 @@
-"""The end of the demo: what ran where, and the proof; on the terminal, and in the acceptance log."""
+"""What there is to report at the end, as text; and the acceptance log that keeps all of it."""
 
 from __future__ import annotations
 
@@ -7,143 +7,156 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from devstack.demo.board import Board
+from devstack.demo.board import Board, Happening
 from devstack.demo.meter import CommandMeter
 from devstack.demo.proof import Check
 from devstack.demo.tracking import Tracked
+from devstack.demo.words import Words
 from shared.routing import ROUTES, Lane, Template, Tier
 
-HEADINGS = ("task", "lane", "model", "first text", "total", "tokens", "Redis commands", "outcome")
-WIDE_COLUMNS = 130
-"""From here on the terminal has room for the table of tasks; a narrower one gets a few lines a task."""
-LANE_HEADINGS = ("lane", "queue: peak / limit", "slots: peak / limit")
-PROOF_HEADINGS = ("held", "claim", "found")
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """What became of one task."""
+
+    task: str
+    lane: str
+    model: str
+    attempt: str
+    first: str
+    total: str
+    tokens: str
+    commands: str
+    outcome: str
+
+    def cells(self, columns: Sequence[str]) -> list[str]:
+        return [str(getattr(self, column)) for column in columns]
+
+
+TASK_COLUMNS = tuple(TaskRow.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRow:
+    """How far a lane's queue and its models' slots were filled."""
+
+    lane: str
+    queue_peak: str
+    slots_peak: str
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that is told at the end, as text, ready for either form."""
+    """Everything that is told at the end, ready for either form."""
 
-    rows: Sequence[tuple[str, ...]]
-    lanes: Sequence[tuple[str, ...]]
+    rows: Sequence[TaskRow]
+    lanes: Sequence[LaneRow]
     notes: Sequence[str]
     checks: Sequence[Check]
+    happenings: Sequence[Happening]
     seconds: float
 
     @property
     def held(self) -> bool:
         return bool(self.checks) and all(check.held for check in self.checks)
 
+    @property
+    def failed(self) -> list[Check]:
+        return [check for check in self.checks if not check.held]
 
-def build_report(board: Board, meter: CommandMeter, checks: Sequence[Check], *, models: str) -> Report:
+
+def build_report(
+    board: Board, meter: CommandMeter, checks: Sequence[Check], words: Words, *, models: str, seconds: float
+) -> Report:
     """Put the report together.
 
     Args:
-        board: the tasks and the peaks.
+        board: the tasks, the peaks, what happened.
         meter: what the tasks cost.
         checks: the proof.
+        words: the language to say it in.
         models: which models answered, in a few words.
+        seconds: how long it took.
     """
     reads = meter.bridge_reads([task.task_id for task in board.tasks])
     notes = [
-        "First text: from the user's request to the first visible character; a structured result has none.",
-        "Tokens: prompt and answer, of all of the task's model calls.",
-        "Redis commands: sent for this task by actions and the lanes + run inside their scripts.",
-        f"The event bridge reads for all tasks together, and is not in it: {reads} commands in all.",
+        words("report.first_note"),
+        words("report.tokens_note"),
+        words("report.commands_note"),
+        words("report.bridge_note", count=reads),
         models,
     ]
     rows = [_row(task, meter) for task in board.tasks]
-    return Report(rows, [_lane_row(lane, board) for lane in Lane], notes, checks, board.seconds)
+    return Report(
+        rows, [_lane_row(lane, board) for lane in Lane], notes, checks, list(board.happenings), seconds
+    )
 
 
-def print_report(report: Report, console: Console) -> None:
-    """Print the report; on a narrow terminal it takes more lines, and nothing is left out."""
-    if console.width >= WIDE_COLUMNS:
-        console.print(_table("What ran where", HEADINGS, report.rows))
-    else:
-        for row in report.rows:
-            console.print(_lines(row), markup=False, highlight=False)
-    for note in report.notes:
-        console.print(note, style="dim", markup=False, highlight=False)
-    console.print(_table("The lanes", LANE_HEADINGS, report.lanes))
-    console.print(_table("The proof", PROOF_HEADINGS, [_check_row(check) for check in report.checks]))
-    verdict = "All of it held" if report.held else "NOT all of it held"
-    style = "bold green" if report.held else "bold red"
-    console.print(f"{verdict}; the story took {report.seconds:.0f} s.", style=style, highlight=False)
-
-
-def write_markdown(report: Report, file: Path) -> None:
+def write_markdown(report: Report, words: Words, file: Path) -> None:
     """Write the acceptance log."""
-    now = datetime.now(UTC)
-    verdict = "All of it held." if report.held else "**Not all of it held.**"
+    failed, count = len(report.failed), len(report.checks)
+    verdict = (
+        words("report.all") if report.held else f"**{words('report.not_all', failed=failed, count=count)}**"
+    )
+    claims = [
+        (words(f"report.{'yes' if c.held else 'no'}"), c.claim, c.found, "" if c.held else c.look)
+        for c in report.checks
+    ]
+    story = [f"- {each.at_seconds:.1f} s: {each.text}" for each in report.happenings]
+    took = words("report.took", seconds=int(report.seconds))
     parts = [
-        "# Acceptance log of `make demo`",
-        f"{now:%Y-%m-%d %H:%M} UTC; the story took {report.seconds:.0f} s. {verdict}",
-        "## What ran where",
-        _markdown_table(HEADINGS, report.rows),
+        f"# {words('report.acceptance')}",
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {took}. {verdict}",
+        f"## {words('report.tasks')}",
+        _table(words, TASK_COLUMNS, [row.cells(TASK_COLUMNS) for row in report.rows]),
         "\n".join(f"- {note}" for note in report.notes),
-        "## The lanes",
-        _markdown_table(LANE_HEADINGS, report.lanes),
-        "## The proof",
-        _markdown_table(PROOF_HEADINGS, [_check_row(check) for check in report.checks]),
+        f"## {words('report.story')}",
+        "\n".join(story),
+        f"## {words('report.lanes')}",
+        _table(
+            words,
+            ("lane", "queue_peak", "slots_peak"),
+            [(r.lane, r.queue_peak, r.slots_peak) for r in report.lanes],
+        ),
+        f"## {words('report.proof')}",
+        _table(words, ("held", "claim", "found", "look"), claims),
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _row(task: Tracked, meter: CommandMeter) -> tuple[str, ...]:
+def _row(task: Tracked, meter: CommandMeter) -> TaskRow:
     commands = meter.of(task.task_id)
     tier = Tier.FREE if task.is_free else Tier.PAID
     models = [ROUTES[Template(step.template), tier].model for step in task.steps if step.template]
-    return (
-        task.title,
-        " → ".join(task.lanes),
-        " → ".join(models),
-        _seconds(task.first_text_seconds),
-        _seconds(task.total_seconds),
-        str(task.tokens or "–"),
-        f"{commands.sent} + {commands.in_scripts}",
-        task.state,
+    return TaskRow(
+        task=task.title,
+        lane=" → ".join(task.lanes),
+        model=" → ".join(models),
+        attempt=str(task.attempt),
+        first=_seconds(task.first_text_seconds),
+        total=_seconds(task.total_seconds),
+        tokens=str(task.tokens or "–"),
+        commands=f"{commands.sent} + {commands.in_scripts}",
+        outcome=task.state,
     )
 
 
-def _lane_row(lane: Lane, board: Board) -> tuple[str, ...]:
+def _lane_row(lane: Lane, board: Board) -> LaneRow:
     gauges = board.gauges
     if gauges is None:
-        return (lane, "–", "–")
+        return LaneRow(lane, "–", "–")
     slots = [
         f"{model} {board.peak_slots.get((model, lane.tier), 0)} / {gauges.slots[model, lane.tier].limit}"
         for model in sorted({route.model for route in ROUTES.values() if route.lane is lane})
     ]
-    return (lane, f"{board.peak_places[lane]} / {gauges.places[lane].limit}", ", ".join(slots))
-
-
-def _check_row(check: Check) -> tuple[str, ...]:
-    return ("yes" if check.held else "NO", check.claim, check.found)
+    return LaneRow(lane, f"{board.peak_places[lane]} / {gauges.places[lane].limit}", ", ".join(slots))
 
 
 def _seconds(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f} s"
 
 
-def _lines(row: tuple[str, ...]) -> str:
-    title, lane, model, *numbers, outcome = row
-    facts = ", ".join(f"{name} {number}" for name, number in zip(HEADINGS[3:-1], numbers, strict=True))
-    return f"{title}: {outcome}\n  {lane}\n  {model}\n  {facts}"
-
-
-def _table(title: str, headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _markdown_table(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
+def _table(words: Words, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [[words(f"report.{column}") for column in columns], ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

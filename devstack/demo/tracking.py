@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,8 +12,9 @@ from typing import Any
 import httpx
 
 from devstack.demo.client import Frame, follow
+from shared.routing import Template
 
-TASK_SECONDS = 60.0
+_SCORE = re.compile(r"score: (\d{1,3})\n")
 
 
 @dataclass(slots=True)
@@ -24,6 +26,10 @@ class Step:
     attempt: int = 0
     text: str = ""
 
+    @property
+    def streams(self) -> bool:
+        return bool(self.template) and Template(self.template).streams
+
 
 @dataclass(slots=True)
 class Tracked:
@@ -34,7 +40,12 @@ class Tracked:
     sent_at: float
     steps: list[Step] = field(default_factory=list)
     state: str = "accepted"
-    position: int | None = None
+    eta_at: float | None = None
+    """When it is to run, by what was said when it was queued; None when nobody could say."""
+    resumed: int = 0
+    """How often its reader's connection was lost and found again."""
+    dropped_characters: int = 0
+    """Text of attempts that were lost, which the next attempt replaced."""
     first_text_at: float | None = None
     ended_at: float | None = None
     terminal: Frame | None = None
@@ -61,6 +72,23 @@ class Tracked:
         return self.steps[-1].text if self.steps else ""
 
     @property
+    def score(self) -> int | None:
+        """Return what the first line of a match says, once it has come."""
+        found = _SCORE.match(self.text)
+        return int(found[1]) if found else None
+
+    @property
+    def attempt(self) -> int:
+        """Return the highest attempt that any of its steps needed."""
+        return max((step.attempt for step in self.steps), default=0)
+
+    @property
+    def outcome(self) -> str:
+        """Return how it stands, and what its last event said of it."""
+        message = self.terminal.data.get("message", "") if self.terminal else ""
+        return f"{self.state} {message}".strip()
+
+    @property
     def lanes(self) -> list[str]:
         return [step.lane for step in self.steps]
 
@@ -79,11 +107,13 @@ class Tracked:
         match frame.type:
             case "queued":
                 self.state = "queued"
-                self.position = frame.data.get("position")
+                eta_seconds = frame.data.get("etaSeconds")
+                self.eta_at = None if eta_seconds is None else now + eta_seconds
                 self._step(frame.data)
             case "start":
                 self.state = "running"
                 step = self._step(frame.data)
+                self.dropped_characters += len(step.text)
                 step.template, step.attempt, step.text = frame.data["templateId"], frame.data["attempt"], ""
             case "token_batch":
                 self._append(frame.data, now)
@@ -115,9 +145,18 @@ class Tracked:
 class Follower:
     """A thread that follows one task's stream into a Tracked, and tells a listener of each event."""
 
-    def __init__(self, tracked: Tracked, on_event: Callable[[Tracked, Frame], None]) -> None:
+    def __init__(
+        self,
+        tracked: Tracked,
+        *,
+        give_up_after_seconds: float,
+        on_event: Callable[[Tracked, Frame], None],
+        on_resumed: Callable[[Tracked], None],
+    ) -> None:
         self._tracked = tracked
+        self._give_up_after_seconds = give_up_after_seconds
         self._on_event = on_event
+        self._on_resumed = on_resumed
         self._thread = threading.Thread(target=self._run, name=f"follow {tracked.title}", daemon=True)
         self._thread.start()
 
@@ -127,9 +166,18 @@ class Follower:
 
     def _run(self) -> None:
         tracked = self._tracked
+        frames = follow(
+            tracked.accepted["streamUrl"],
+            give_up_after_seconds=self._give_up_after_seconds,
+            on_resumed=self._resumed,
+        )
         try:
-            for frame in follow(tracked.accepted["streamUrl"], give_up_after_seconds=TASK_SECONDS):
+            for frame in frames:
                 tracked.apply(frame, time.monotonic())
                 self._on_event(tracked, frame)
         except (TimeoutError, httpx.HTTPError, KeyError, ValueError) as error:
             tracked.problems.append(f"{type(error).__name__}: {error}")
+
+    def _resumed(self) -> None:
+        self._tracked.resumed += 1
+        self._on_resumed(self._tracked)

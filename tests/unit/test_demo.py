@@ -13,8 +13,9 @@ from devstack.demo.client import Frame, parse_frames
 from devstack.demo.material import draw, sample
 from devstack.demo.meter import CommandMeter, read_tokens
 from devstack.demo.proof import Check
-from devstack.demo.report import Report, write_markdown
+from devstack.demo.report import LaneRow, Report, TaskRow, write_markdown
 from devstack.demo.tracking import Tracked
+from devstack.demo.words import Words
 from shared.state.store import Store
 
 
@@ -52,7 +53,15 @@ def test_a_lost_or_doubled_batch_is_a_problem(offset: int) -> None:
 
 def test_a_second_attempt_starts_its_text_anew() -> None:
     task = tracked(start(), text("lost", 0), start(attempt=2), text("kept", 0))
-    assert (task.text, task.problems) == ("kept", [])
+    assert (task.text, task.problems, task.attempt, task.dropped_characters) == ("kept", [], 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("said", "score"),
+    [("score: 92\n", 92), ("score: 9", None), ("score: high\n", None), ("Overall\nscore: 9\n", None)],
+)
+def test_the_score_is_known_once_the_first_line_is_whole_and_says_one(said: str, score: int | None) -> None:
+    assert tracked(start(), text(said, 0)).score == score
 
 
 def test_the_first_text_is_counted_from_the_request_and_an_empty_batch_is_none() -> None:
@@ -92,17 +101,17 @@ def test_the_tokens_of_all_steps_are_added_up(store: Store) -> None:
 
 @pytest.mark.parametrize("held", [True, False])
 def test_a_claim_that_does_not_hold_makes_the_whole_report_say_so(held: bool, tmp_path: Path) -> None:
-    checks = [Check("a", True, "fine"), Check("b", held, "found | this")]
-    report = Report([("t",) * 8], [("l", "1", "2")], ["note"], checks, seconds=3.0)
-    write_markdown(report, tmp_path / "log" / "acceptance.md")
+    checks = [Check("a", True, "fine"), Check("b", held, "found | this", "the log")]
+    report = Report([TaskRow(*"tlmaftoco")], [LaneRow("l", "1", "2")], ["note"], checks, [], seconds=3.0)
+    write_markdown(report, Words("en"), tmp_path / "log" / "acceptance.md")
     log = (tmp_path / "log" / "acceptance.md").read_text()
     assert report.held is held
-    assert ("Not all of it held" in log) is not held
-    assert ("| NO | b | found \\| this |" in log) is not held
+    assert ("NOT all of it held: 1 of 2" in log) is not held
+    assert ("| NO | b | found \\| this | the log |" in log) is not held
 
 
 def test_a_report_without_a_proof_does_not_hold() -> None:
-    assert not Report([], [], [], [], seconds=0.0).held
+    assert not Report([], [], [], [], [], seconds=0.0).held
 
 
 def test_an_advertisement_is_drawn_as_a_png_that_shows_every_line() -> None:
@@ -112,6 +121,8 @@ def test_an_advertisement_is_drawn_as_a_png_that_shows_every_line() -> None:
     assert image.height > lines * 20
 
 
-@pytest.mark.parametrize("name", ["resume.en", "resume.zh", "history.en", "job.en", "job.zh", "job-image.en"])
+@pytest.mark.parametrize(
+    "name", ["resume.en", "resume.zh", "history.en", "history.zh", "job.en", "job.zh", "job-image.en"]
+)
 def test_every_sample_is_within_the_limits_of_its_template(name: str) -> None:
     assert 200 < len(sample(name)) <= 5000

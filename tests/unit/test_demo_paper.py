@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from devstack.demo.material import SAMPLES, sample
-from devstack.demo.paper import photo, resume_pdf
+from devstack.demo.paper import history_docx, photo, resume_pdf
 from shared.actions.documents import document_text
 
 
@@ -20,6 +20,13 @@ def words(text: str) -> str:
 def test_a_pdf_resume_reads_as_its_text(locale: str) -> None:
     for pdf in ((SAMPLES / f"resume.{locale}.pdf").read_bytes(), resume_pdf(sample(f"resume.{locale}"))):
         assert words(document_text(pdf)) == words(sample(f"resume.{locale}"))
+
+
+@pytest.mark.parametrize("locale", ["en", "zh"])
+def test_a_word_history_reads_as_its_text(locale: str) -> None:
+    kept = (SAMPLES / f"history.{locale}.docx").read_bytes()
+    for docx in (kept, history_docx(sample(f"history.{locale}"))):
+        assert words(document_text(docx)) == words(sample(f"history.{locale}"))
 
 
 @pytest.mark.parametrize("locale", ["en", "zh"])
