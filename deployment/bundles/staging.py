@@ -10,16 +10,16 @@ same digest is left alone, because functions may be running from it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployment.bundles.exclusion import exclusive
 from deployment.catalogue import ROOT, FunctionSpec
+from deployment.errors import DeployError
 
 BUILD_FOLDER = ROOT / "build"
 _COMPILED = ("__pycache__", "*.pyc")
@@ -28,14 +28,19 @@ _RUN_SH = """\
 # Starts the function on the port that the platform names: Lambda Web Adapter's, Cloud Run's, else 8080.
 set -eu
 cd "${LAMBDA_TASK_ROOT:-$(dirname "$0")}"
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 # The web server keeps a control socket below HOME, which a cloud's file system does not let it write.
-export HOME=/tmp PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-exec python3 -m functions_framework --source main.py --target @TARGET@ \\
-  --host "${HOST:-127.0.0.1}" --port "${AWS_LWA_PORT:-${PORT:-8080}}"
+[ -w "${HOME:-/nonexistent}" ] || export HOME=/tmp
+# Cloud Run calls from outside; everywhere else the caller sits on the same machine.
+host="${HOST:-${K_SERVICE:+0.0.0.0}}"
+# Secrets that are only named are fetched first; the same web server then runs, in the same process.
+if [ -n "${SLUICE_SECRETS:-}" ]; then start=shared.starting; else start=functions_framework; fi
+exec python3 -m "$start" --source main.py --target @TARGET@ \\
+  --host "${host:-127.0.0.1}" --port "${AWS_LWA_PORT:-${PORT:-8080}}"
 """
 
 
-class BuildError(Exception):
+class BuildError(DeployError):
     """A bundle cannot be built."""
 
 
@@ -61,8 +66,7 @@ def stage(
     Raises:
         BuildError: a function has no source, or the catalogue names a part that does not exist.
     """
-    build_folder.mkdir(parents=True, exist_ok=True)
-    with _locked(build_folder / ".lock"):
+    with exclusive(build_folder):
         return [_stage_one(spec, build_folder, root) for spec in specs]
 
 
@@ -121,10 +125,3 @@ def _files(folder: Path) -> list[Path]:
     found = (path for path in folder.rglob("*") if path.is_file())
     kept = (path for path in found if path.suffix != ".pyc" and "__pycache__" not in path.parts)
     return sorted(kept, key=lambda path: path.relative_to(folder).as_posix())
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -1,49 +1,26 @@
-"""`scripts/deploy.py build`: what a bundle holds, that its digest is its content, that staging disturbs nobody."""
+"""Staging: what a bundle holds, that its digest is its content, that it disturbs nobody; what run.sh starts."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import stat
+import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from deployment.bundles.staging import BuildError, Bundle, content_digest, stage
-from deployment.catalogue import FunctionSpec
-from scripts import deploy
+from tests.unit.deployment.bundle_kit import repository, spec
 
-SPEC = FunctionSpec(
-    name="lamp",
-    rooms=("lanes",),
-    requirements="base",
-    variables=(),
-    secrets=(),
-    memory_mb=128,
-    timeout_seconds=60,
-    concurrency=8,
-    min_instances=0,
-)
+SPEC = spec()
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Return a tiny repository with one function and two rooms."""
-    files = {
-        "functions/lamp/main.py": "import shared\n",
-        "functions/lamp/notes.md": "not for the bundle\n",
-        "requirements/base.txt": "flask\n",
-        "shared/__init__.py": "",
-        "shared/lanes/__init__.py": "",
-        "shared/lanes/prompt.md": "hello\n",
-        "shared/lanes/__pycache__/worker.cpython-311.pyc": "compiled",
-        "shared/actions/__init__.py": "",
-    }
-    for name, text in files.items():
-        path = tmp_path / "repository" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return tmp_path / "repository"
+    return repository(tmp_path)
 
 
 def build(root: Path, folder: str = "build") -> Bundle:
@@ -121,6 +98,62 @@ def test_a_room_that_does_not_exist_is_an_error_that_names_it(root: Path) -> Non
         stage([dataclasses.replace(SPEC, rooms=("attic",))], root.parent / "build", root=root)
 
 
-def test_build_refuses_a_function_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    assert deploy.main(["build", "nonsense"]) == 1
-    assert "no such function: nonsense" in capsys.readouterr().err
+@pytest.fixture
+def started(root: Path, tmp_path: Path) -> Callable[[Mapping[str, str]], dict[str, str]]:
+    """Return what run.sh starts, with which arguments and in which environment: a stand-in tells."""
+    folder = build(root).folder
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\necho "arguments=$*"\necho "home=$HOME"\necho "path=$PYTHONPATH"\n')
+    python.chmod(0o755)
+
+    def start(environment: Mapping[str, str]) -> dict[str, str]:
+        ran = subprocess.run(
+            [folder / "run.sh"],
+            env={"PATH": f"{python.parent}:/usr/bin:/bin", **environment},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ran.stderr == ""
+        return dict(line.split("=", 1) for line in ran.stdout.splitlines())
+
+    return start
+
+
+Start = Callable[[Mapping[str, str]], dict[str, str]]
+
+
+@pytest.mark.parametrize(
+    ("environment", "host", "port"),
+    [
+        ({}, "127.0.0.1", "8080"),
+        ({"PORT": "9001"}, "127.0.0.1", "9001"),
+        ({"AWS_LWA_PORT": "9002", "PORT": "9001"}, "127.0.0.1", "9002"),
+        ({"K_SERVICE": "lamp", "PORT": "9003"}, "0.0.0.0", "9003"),
+        ({"K_SERVICE": "lamp", "HOST": "127.0.0.1"}, "127.0.0.1", "8080"),
+    ],
+)
+def test_run_sh_listens_where_its_platform_calls(
+    started: Start, environment: dict[str, str], host: str, port: str
+) -> None:
+    arguments = started(environment)["arguments"]
+    assert arguments == (f"-m functions_framework --source main.py --target lamp --host {host} --port {port}")
+
+
+def test_run_sh_fetches_secrets_first_when_they_are_only_named(started: Start) -> None:
+    arguments = started({"SLUICE_SECRETS": '{"TOKEN": {"id": "a b", "version": "1"}}'})["arguments"]
+    assert arguments == "-m shared.starting --source main.py --target lamp --host 127.0.0.1 --port 8080"
+
+
+def test_run_sh_sees_its_own_folder_first(started: Start, root: Path) -> None:
+    folder = root.parent / "build" / "lamp"
+    assert started({})["path"] == str(folder)
+    assert started({"PYTHONPATH": "/opt/python"})["path"] == f"{folder}:/opt/python"
+
+
+def test_run_sh_takes_another_home_where_its_own_cannot_be_written(started: Start, tmp_path: Path) -> None:
+    assert started({"HOME": "/nonexistent"})["home"] == "/tmp"
+    assert started({})["home"] == "/tmp"
+    assert started({"HOME": str(tmp_path)})["home"] == str(tmp_path)
