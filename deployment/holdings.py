@@ -53,7 +53,7 @@ HOLDINGS: Mapping[str, Holding] = MappingProxyType(
         "actions": Holding(
             REDIS | SIGNING_KEYS | {"QSTASH_TOKEN", "AUTH_JWT_SECRET", "STREAM_TOKEN_SECRET"},
             Blobs.WRITES,
-            frozenset({"AUTH_JWT_SECRET_SECOND", "STREAM_TOKEN_SECRET_SECOND"}),
+            frozenset({"AUTH_JWT_SECRET_SECOND"}),
         ),
         "events": Holding(
             frozenset({"REDIS_URL", "STREAM_TOKEN_SECRET"}),

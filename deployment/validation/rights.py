@@ -1,0 +1,50 @@
+"""Nobody is handed what is not theirs: the catalogue against the table of who holds what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deployment.catalogue import CATALOGUE_FILE, FunctionSpec
+from deployment.holdings import HOLDINGS, Blobs, Holding
+from deployment.problems import Problem, file_name, near
+from deployment.validation.subject import Subject
+from shared.routing import Lane, Provider, models_of
+
+_KEYS = {f"{provider.upper()}_API_KEY": provider for provider in Provider}
+_SECRETS = frozenset().union(*(holding.all_secrets for holding in HOLDINGS.values()))
+
+
+def problems(subject: Subject) -> Iterator[Problem]:
+    """Yield what the catalogue hands over against the table, or does not hand over."""
+    for name in HOLDINGS:
+        if name not in subject.catalogue:
+            yield Problem(file_name(CATALOGUE_FILE), f"functions.{name}", "", "is missing")
+    for name, spec in subject.catalogue.items():
+        if name in HOLDINGS:
+            for key, text in _wrong(spec, HOLDINGS[name]):
+                yield subject.of(name, key, text)
+        else:
+            yield subject.of(name, "", f"is unknown to deployment/holdings.py; {near(name, HOLDINGS)}")
+
+
+def _wrong(spec: FunctionSpec, holding: Holding) -> Iterator[tuple[str, str]]:
+    """Yield key and text of what a function is handed wrongly."""
+    for secret in sorted(set(spec.secrets) - holding.all_secrets):
+        yield "uses", f"hands over {secret}, which {spec.name} must not hold{_why(spec.lane, secret)}"
+    for secret in sorted(holding.secrets - set(spec.secrets)):
+        yield "uses", f"does not hand over {secret}, which {spec.name} needs"
+    for secret in sorted(holding.secrets & set(spec.optional_secrets)):
+        yield "uses", f"declares {secret} as optional, but {spec.name} needs it"
+    for secret in sorted(set(spec.variables) & _SECRETS):
+        yield "uses", f"hands over {secret} in plain text; it is a secret"
+    if ("BLOB_URL" in spec.variables) is (holding.blobs is Blobs.NONE):
+        verb = "hands over" if holding.blobs is Blobs.NONE else "does not hand over"
+        yield "uses", f"{verb} BLOB_URL; by deployment/holdings.py {spec.name} has images: {holding.blobs}"
+
+
+def _why(lane: Lane | None, secret: str) -> str:
+    """Say why a provider's key is not a lane's."""
+    if lane is None or secret not in _KEYS:
+        return ""
+    called = sorted({model.provider for model in models_of(lane)})
+    return f": it calls {' and '.join(called)} alone, and this is the key of {_KEYS[secret]}"
