@@ -18,6 +18,21 @@ SECONDS = 30
 TOKENS_PER_SECOND = 4_000
 SLOW = 100
 """Tokens a second at which there is a middle of a text to do something in."""
+MOST_TABS = 90
+UNSEEN_FOCUS = """() => {
+    const node = document.activeElement;
+    if (node === document.body) return null;
+    const looks = () => [node, node.parentElement, node.nextElementSibling].filter(Boolean).map((each) => {
+        const { outline, boxShadow, borderColor, clip, top } = getComputedStyle(each);
+        return [outline, boxShadow, borderColor, clip, top].join();
+    }).join();
+    const focused = looks();
+    node.blur();
+    const isSeen = looks() !== focused;
+    node.focus({ focusVisible: true, preventScroll: true });
+    return isSeen ? null : node.outerHTML.slice(0, 200);
+}"""
+"""What has the focus and looks as it does without; null if the difference is seen on it, around it, or beside it."""
 ANY_ID = re.compile(r"\w{8,}")
 _LABELS = itertools.count(1)
 
@@ -64,6 +79,16 @@ class Reader:
     def hurry(self) -> None:
         """Have models talk fast again: what was to be done in mid-text is done."""
         self.stack.llm.pace.tokens_per_second = TOKENS_PER_SECOND
+
+    def tab_to(self, target: Locator) -> None:
+        """Press Tab until something has the focus, as often as a person would; it must be seen where the focus is."""
+        for _ in range(MOST_TABS):
+            self.page.keyboard.press("Tab")
+            unseen = self.page.evaluate(UNSEEN_FOCUS)
+            assert unseen is None, f"nothing shows that this has the focus: {unseen}"
+            if target.evaluate("node => node === document.activeElement"):
+                return
+        raise AssertionError(f"{target} is out of the keyboard's reach")
 
     def wait_for_text(self, card: Locator, characters: int) -> None:
         """Wait until this much text is there."""

@@ -1,9 +1,8 @@
-"""The dev page in a real browser: every lane, every loss, and what is shown is what the model said (D24, D29)."""
+"""The dev page in a real browser: every lane, and what is shown is what the model said; by mouse, keyboard and ear."""
 
 from __future__ import annotations
 
 import json
-import random
 import re
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
@@ -12,7 +11,7 @@ from playwright.sync_api import Page, expect
 from devstack.demo.material import SAMPLES
 from devstack.frontend import RESUME, assert_at_rest, until
 from shared.routing import Lane
-from tests.browser.page_kit import SECONDS, Reader, fact, shown
+from tests.browser.page_kit import SECONDS, Reader, fact
 
 
 def test_each_lane_from_a_click_to_done(reader: Reader) -> None:
@@ -69,59 +68,6 @@ def test_a_page_that_is_loaded_again_in_mid_stream_goes_on_with_its_tasks(prepar
     expect(fact(card, "first")).to_contain_text("s")
 
 
-def test_a_connection_that_is_cut_at_random_events_loses_and_doubles_no_letter(
-    prepared: Reader,
-) -> None:
-    """D29."""
-    dice = random.Random(7)
-    prepared.slow_down()
-    card, label = prepared.match()
-    for cuts in (1, 2, 3):
-        prepared.wait_for_text(card, len(shown(card)) + dice.randrange(5, 120))
-        prepared.stack.front("events").cut_all()
-        expect(fact(card, "connections")).to_have_text(str(cuts + 1))
-    prepared.hurry()
-    prepared.expect_the_model_s_words(card, label)
-    assert prepared.page.locator("#events-list .opened").count() == 4
-
-
-def test_the_button_that_drops_the_connection_shows_a_countdown_and_the_text_goes_on(
-    prepared: Reader,
-) -> None:
-    prepared.slow_down()
-    card, label = prepared.match()
-    prepared.wait_for_text(card, 100)
-    prepared.page.click("[data-fault=drop]")
-    expect(card.locator(".wait")).to_contain_text("The connection is lost")
-    expect(prepared.page.locator("#look")).to_contain_text("Watch for")
-    expect(prepared.page.locator("#story")).to_contain_text("can be reached again", timeout=SECONDS * 1000)
-    prepared.hurry()
-    prepared.expect_the_model_s_words(card, label)
-
-
-def test_a_worker_killed_in_mid_stream_is_started_again_and_its_text_replaced(prepared: Reader) -> None:
-    """D24: what is shown in the end is one attempt's text, to the letter."""
-    prepared.slow_down()
-    card, label = prepared.match()
-    prepared.wait_for_text(card, 200)
-    prepared.page.click("[data-kill=paid_stream]")
-    expect(prepared.page.locator("#story")).to_contain_text("paid_stream was killed")
-    prepared.hurry()
-    prepared.expect_the_model_s_words(card, label)
-    expect(fact(card, "attempt")).to_have_text("2")
-    expect(prepared.page.locator("#story")).to_contain_text("has started paid_stream again")
-
-
-def test_redis_that_is_away_for_two_seconds_costs_no_letter(prepared: Reader) -> None:
-    prepared.slow_down()
-    card, label = prepared.match()
-    prepared.wait_for_text(card, 200)
-    prepared.page.click("[data-fault=redis]")
-    expect(prepared.page.locator("#story")).to_contain_text("Redis is back", timeout=SECONDS * 1000)
-    prepared.hurry()
-    prepared.expect_the_model_s_words(card, label)
-
-
 def test_a_cancelled_task_says_so_and_gives_the_coins_back(prepared: Reader) -> None:
     page = prepared.page
     prepared.slow_down()
@@ -134,40 +80,6 @@ def test_a_cancelled_task_says_so_and_gives_the_coins_back(prepared: Reader) -> 
     expect(card).to_contain_text("coins were given back")
     expect(page.locator("#balance")).to_have_text(f"{before} coins")
     assert page.evaluate("document.activeElement.closest('.task') !== null"), "the focus is lost"
-
-
-def test_a_model_that_answers_429_is_waited_for_with_a_countdown(prepared: Reader) -> None:
-    prepared.page.click("[data-fault=refuse]")
-    card, label = prepared.match()
-    expect(card.locator(".wait")).to_contain_text(re.compile(r"made again in \d s"), timeout=SECONDS * 1000)
-    expect(card.locator(".countdown")).to_be_visible()
-    prepared.expect_the_model_s_words(card, label)
-    expect(fact(card, "refused.count")).to_have_text("1")
-
-
-def test_a_refusal_counts_down_and_the_task_is_let_in_by_itself(prepared: Reader) -> None:
-    """One task too many: 429 with `Retry-After`; meanwhile the others wait in the queue, held by the broker."""
-    page = prepared.page
-    page.click("[data-fault=hold]")
-    expect(page.locator("[data-fault=hold]")).to_have_attribute("aria-pressed", "true")
-    page.select_option("#times", "6")
-    page.check("input[value=create-service]")
-    page.click("[data-sample=text]")
-    expect(page.locator("#text")).to_have_value(re.compile("Brightwater"))
-    page.click("#send")
-    expect(page.locator('.task[data-state="held"]')).to_have_count(3, timeout=SECONDS * 1000)
-    expect(page.locator('.task[data-state="held"] .wait').first).to_contain_text(
-        re.compile(r"as allowed; .* \d+ s")
-    )
-    queued = page.locator('.task[data-state="queued"]')
-    expect(queued).to_have_count(3)
-    expect(fact(queued.last, "position")).to_have_text(re.compile(r"\d"))
-    depth = page.locator('.lane-row[data-lane="paid_stream"] .places [role=meter]')
-    expect(depth).to_have_attribute("aria-valuenow", re.compile(r"[1-9]"))
-    page.locator('.task[data-state="held"]').first.get_by_role("button", name="Cancel").click()
-    page.click("[data-fault=hold]")
-    expect(page.locator('.task[data-state="done"]')).to_have_count(5, timeout=SECONDS * 1000)
-    expect(page.locator("#story")).to_contain_text("delivers again")
 
 
 def test_files_are_dropped_and_start_what_they_are_for(prepared: Reader) -> None:
@@ -227,25 +139,45 @@ def test_a_screen_reader_hears_each_block_once_and_not_while_it_grows(prepared: 
 
 
 def test_everything_can_be_done_by_keyboard_alone(prepared: Reader) -> None:
+    """From the top of the page to a result, its next step, a fault and the raw events, by keys; focus is always seen."""
     page = prepared.page
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
-    page.locator("input[value=upload-resume]").focus()
+    prepared.tab_to(page.locator("input[value=upload-resume]"))
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     expect(page.locator("input[value=create-service]")).to_be_checked()
-    page.locator("#text").focus()
-    page.keyboard.type("Senior engineer at Fabrikam. Python and Redis, five years.")
+    prepared.tab_to(page.locator("[data-sample=text]"))
+    page.keyboard.press("Enter")
+    expect(page.locator("#text")).to_have_value(re.compile("Brightwater"))
+    prepared.tab_to(page.locator("#text"))
     page.keyboard.press("Control+Enter")
     card = prepared.card_of(page.locator(".task").first)
-    expect(page.locator("#text")).to_be_focused()
     prepared.expect_state(card, "done")
     expect(page.locator("#text")).to_be_focused()
     assert "done" in (page.locator("#status").text_content() or "")
-    page.locator("#events-list summary[tabindex='0']").focus()
+    prepared.tab_to(card.get_by_role("button", name="Prepare the interview"))
+    page.keyboard.press("Enter")
+    tips = prepared.card_of(page.locator(".task").first)
+    prepared.expect_state(tips, "done")
+    prepared.tab_to(page.locator("[data-kill=paid_batch]"))
+    prepared.tab_to(page.locator("[data-fault=refuse]"))
+    page.keyboard.press("Space")
+    expect(page.locator("#look")).to_contain_text("Watch for")
+    prepared.tab_to(page.locator("#events-list summary[tabindex='0']"))
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.locator("#events-list details[open] pre")).to_contain_text("event:")
+
+
+def test_on_a_phone_the_panes_are_changed_by_keyboard(prepared: Reader) -> None:
+    page = prepared.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    for pane in ("tasks", "lanes", "events", "start"):
+        prepared.tab_to(page.locator(f"[data-pane-button={pane}]"))
+        page.keyboard.press("Enter")
+        expect(page.locator(f"#{pane}-pane")).to_be_visible()
+        expect(page.locator(f"[data-pane-button={pane}]")).to_have_attribute("aria-pressed", "true")
 
 
 def test_the_page_speaks_chinese_and_remembers_it(prepared: Reader) -> None:
