@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -23,13 +24,13 @@ _DESCRIPTION = """\
 Stage build/<function>/{main.py, shared/, requirements.txt, run.sh} and print each content digest: sha256 over
 path, mode and content of its files, the same wherever it is built.
 
-With --package, install the locked dependencies for the target, compile everything for it, start the result once,
-hold it to infra/budgets.toml, and leave build/packages/<function>-<digest>.zip with its manifest and its bill of
-materials. The same sources make the same bytes; what has not changed is not made again.
+With --package, install the locked dependencies for the target, compile everything for it, start the result
+once, hold it to infra/budgets.toml, and leave build/packages/<function>-<digest>.zip, its manifest and its
+bill of materials. The same sources make the same bytes; what has not changed is not made again.
 """
 
 
-def add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_build(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command to those that need no environment."""
     build = commands.add_parser(
         "build",
@@ -42,13 +43,13 @@ def add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     build.add_argument(
         "--python",
         metavar="3.N",
-        help=f"the target's Python, with --package (default: {DEFAULT_PYTHON}; `--platform {HERE}`: this one)",
+        help=f"the target's Python (default: {DEFAULT_PYTHON}; with --platform {HERE}: the running one)",
     )
     build.add_argument(
         "--platform",
         choices=(*PLATFORMS, HERE),
         default=PLATFORMS[0],
-        help=f"the target's platform, with --package (default: {PLATFORMS[0]})",
+        help=f"the target's platform (default: {PLATFORMS[0]})",
     )
     build.add_argument(
         "--no-bytecode",
