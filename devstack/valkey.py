@@ -35,9 +35,13 @@ class EmbeddedValkey:
     Args:
         port: where to listen; a free port when None.
         persistent: write every command to disk before it is answered, and find it there after `restart`.
+        folder: where its data is kept and left; a folder of its own, removed at its end, when None.
     """
 
-    def __init__(self, port: int | None = None, *, persistent: bool = False) -> None:
+    def __init__(
+        self, port: int | None = None, *, persistent: bool = False, folder: Path | None = None
+    ) -> None:
+        self._kept_folder = folder
         self._persistent = persistent
         self.port = port or free_port()
         self._chosen = port is None
@@ -101,6 +105,8 @@ class EmbeddedValkey:
 
     @property
     def _log(self) -> Path:
+        if self._kept_folder is not None:
+            return self._kept_folder / "valkey.log"
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="sluice-valkey-")
         return Path(self._folder.name) / "valkey.log"

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import random
 import string
+from collections.abc import Callable
 
 import jwt
 
@@ -26,13 +27,18 @@ _ALPHABET = string.ascii_letters + string.digits
 class Keyring:
     """The pair of signing keys; deliveries are signed with the current one."""
 
-    def __init__(self, keys: SigningKeys, rng: random.Random) -> None:
+    def __init__(
+        self, keys: SigningKeys, rng: random.Random, rotated: Callable[[SigningKeys], None] | None = None
+    ) -> None:
         self.keys = keys
         self._rng = rng
+        self._rotated = rotated
 
     def rotate(self) -> SigningKeys:
         """Make the next key the current one, and a new key the next."""
         self.keys = SigningKeys(current=self.keys.next, next="sig_" + random_text(self._rng, 28))
+        if self._rotated is not None:
+            self._rotated(self.keys)
         return self.keys
 
     def restore(self, keys: SigningKeys) -> None:

@@ -52,6 +52,7 @@ class QStashStandIn:
         seed: makes message ids and new keys repeatable.
         max_message_bytes: the plan's limit, 1 MiB as in the free plan.
         deduplication_seconds: the window, in real time.
+        rotated: told the new keys after each rotation, for whoever keeps them.
     """
 
     def __init__(
@@ -65,12 +66,13 @@ class QStashStandIn:
         max_message_bytes: int = 1_048_576,
         deduplication_seconds: float = 600.0,
         region: str = "EU-CENTRAL-1",
+        rotated: Callable[[SigningKeys], None] | None = None,
     ) -> None:
         self.token = token
         self.faults = Faults()
         self.time_scale = time_scale
         self._rng = random.Random(seed)
-        self._keyring = Keyring(signing_keys, self._rng)
+        self._keyring = Keyring(signing_keys, self._rng, rotated)
         self._clock = Clock(time_scale)
         self._max_message_bytes = max_message_bytes
         self._deduplication_seconds = deduplication_seconds
