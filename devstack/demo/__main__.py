@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from devstack.demo.closing import print_report
 from devstack.demo.palette import HURT, THEME
 from devstack.demo.performance import demo_stack, perform
 from devstack.demo.report import Report, write_markdown
-from devstack.demo.screen import screen_for
+from devstack.demo.screen import is_live, screen_for
 from devstack.demo.words import Words
 from devstack.interruption import exit_on_termination
 from devstack.processes import StackError
@@ -48,13 +49,22 @@ def _run(console: Console, words: Words, options: argparse.Namespace) -> Report:
         first_token_ms=options.first_token_ms,
         tokens_per_second=options.tokens_per_second,
     )
-    _say(console, words("boot"))
-    with stack:
+    with contextlib.ExitStack() as running:
+        with _waiting(console, words("boot")):
+            running.enter_context(stack)
         try:
             return perform(stack, words, lambda board: screen_for(console, board, words))
         except KeyboardInterrupt:
             _say(console, f"demo: {words('ending')}")
             raise
+
+
+def _waiting(console: Console, text: str) -> contextlib.AbstractContextManager[object]:
+    """Say what is waited for; where a picture can be drawn, something moves meanwhile."""
+    if is_live(console):
+        return console.status(text)
+    _say(console, text)
+    return contextlib.nullcontext()
 
 
 def _console() -> Console:

@@ -102,7 +102,7 @@ class Board:
             return 0.0
         before = sum(CHAPTER_SECONDS[: self.chapter - 1])
         expected = CHAPTER_SECONDS[min(self.chapter, len(CHAPTER_SECONDS)) - 1]
-        share = before + min(now - self.chapter_began_at, expected * _ALMOST)
+        share = before + min(max(0.0, now - self.chapter_began_at), expected * _ALMOST)
         return min(share / sum(CHAPTER_SECONDS), 1.0)
 
     def seconds_left(self, now: float) -> float:

@@ -16,10 +16,12 @@ from shared.routing import Lane
 
 WIDE_COLUMNS = 140
 """From here on there is room for models, tokens and Redis commands beside the rest."""
+MEDIUM_COLUMNS = 90
+"""From here on columns stand well apart."""
 TWO_COLUMNS = 76
 """From here on claims stand side by side."""
 ROOMY_ROWS = 28
-"""From here on the parts stand apart."""
+"""From here on the parts stand apart, with titles; fewer rows hold the tasks, the proof and the verdict."""
 NARROW = ("task", "lane", "attempt", "first", "total")
 _NUMBERS = frozenset({"attempt", "first", "total", "tokens", "commands"})
 
@@ -27,9 +29,11 @@ _NUMBERS = frozenset({"attempt", "first", "total", "tokens", "commands"})
 def print_report(report: Report, words: Words, console: Console, log: str) -> None:
     """Print the report; failed claims come last, with what to look at, where nobody can overlook them."""
     roomy = console.height >= ROOMY_ROWS
-    console.print(_title(words("report.tasks")))
-    console.print(_tasks(report.rows, words, wide=console.width >= WIDE_COLUMNS))
-    console.print(_peaks(report.lanes, words), soft_wrap=False)
+    if roomy:
+        console.print(_title(words("report.tasks")))
+    console.print(_tasks(report.rows, words, console.width))
+    if roomy:
+        console.print(_peaks(report.lanes, words))
     _space(console, roomy=roomy)
     console.print(_title(words("report.proof")))
     held = [check for check in report.checks if check.held]
@@ -50,10 +54,15 @@ def _title(text: str) -> Text:
     return Text(text, f"bold {palette.BUSY}")
 
 
-def _tasks(rows: Sequence[TaskRow], words: Words, *, wide: bool) -> Table:
-    columns = TASK_COLUMNS if wide else NARROW
+def _tasks(rows: Sequence[TaskRow], words: Words, width: int) -> Table:
+    columns = TASK_COLUMNS if width >= WIDE_COLUMNS else NARROW
     shown = [column for column in columns if column != "outcome"]
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=palette.SOFT)
+    table = Table(
+        box=None,
+        padding=(0, 2 if width >= MEDIUM_COLUMNS else 1, 0, 0),
+        pad_edge=False,
+        header_style=palette.SOFT,
+    )
     table.add_column("", no_wrap=True)
     for column in shown:
         justify = "right" if column in _NUMBERS else "left"

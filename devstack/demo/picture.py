@@ -46,7 +46,7 @@ def picture(board: Board, words: Words, size: ConsoleDimensions, now: float) -> 
         grid.add_column(width=size.width - left - 2)
         grid.add_row(_facts(board, words, left, rows, now), _texts(board, words, size.width - left - 2, rows))
         return Group(header, grid)
-    facts_rows = min(rows - MIN_TEXT_ROWS, max(_LANE_ROWS + 7, rows * 6 // 10))
+    facts_rows = min(rows - MIN_TEXT_ROWS, max(_LANE_ROWS + 9, rows * 6 // 10))
     text_rows = rows - facts_rows
     return Group(
         header,
@@ -142,8 +142,10 @@ def _happening(happening: Happening, console: Console, rows: int) -> list[Text]:
     mark, style = palette.MOODS[happening.mood]
     is_title = happening.mood is Mood.CHAPTER
     stamp = "" if is_title else f"{happening.at_seconds:5.1f} s "
-    wrapped = Text(happening.text, "bold" if is_title else "").wrap(console, console.width - len(stamp) - 2)
+    room = console.width - len(stamp) - 2
+    wrapped = Text(happening.text, "bold" if is_title else "").wrap(console, room)
     if len(wrapped) > rows:
+        wrapped[rows - 1].truncate(room - 2)
         wrapped[rows - 1].append(" …")
     first = Text.assemble((stamp, palette.SOFT), (mark, style), " ", wrapped[0])
     indent = " " * (len(stamp) + 2)
