@@ -1,4 +1,4 @@
-"""The configuration: the only module that reads the environment, and the one source of limits.
+"""The configuration: the only module that touches the environment, and the one source of limits.
 
 Each function loads what it holds and nothing else (`load_lane`, `load_actions`, `load_events`), once, at
 import: a missing or malformed variable raises ConfigError that names it, and the function does not start. The
@@ -12,6 +12,8 @@ import json
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from shared.references import VARIABLE as REFERENCES_VARIABLE
+from shared.references import References, read_references
 from shared.routing import ROUTES, Lane, Model, Provider, models_of
 from shared.settings import (
     FREE_QUEUE_CAP,
@@ -55,11 +57,13 @@ __all__ = [
     "TimeSettings",
     "get_concurrency_config",
     "get_time_settings",
+    "hold_secrets",
     "load_actions",
     "load_events",
     "load_lane",
     "load_ledger",
     "load_reconciliation",
+    "load_references",
     "reads_blobs",
 ]
 
@@ -196,6 +200,26 @@ def load_reconciliation(environ: Mapping[str, str] | None = None) -> Reconciliat
     )
     v.raise_problems()
     return settings
+
+
+def load_references(environ: Mapping[str, str] | None = None) -> References | None:
+    """Load which secrets are fetched before a function starts; None when none are.
+
+    Raises:
+        ConfigError: a variable is missing or malformed; the message names each.
+    """
+    v = Variables(_environ(environ))
+    references = read_references(v)
+    v.raise_problems()
+    return references
+
+
+def hold_secrets(values: Mapping[str, str]) -> None:
+    """Put fetched secrets where the loaders look, and forget where they came from."""
+    import os  # the environment is this module's, for writing too
+
+    os.environ.update(values)
+    os.environ.pop(REFERENCES_VARIABLE, None)
 
 
 def reads_blobs(lane: Lane) -> bool:
