@@ -10,22 +10,18 @@ with in_process() as aws:
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import boto3
-import botocore.session
-from botocore.loaders import Loader, create_loader
 from moto import mock_aws
 
+from devstack.clouds.aws.sessions import MOTO_ACCOUNT, REGION, in_process_session
 from devstack.clouds.aws.strict.books import MemoryState, State
 from devstack.clouds.aws.strict.calls import Rule, Timing
 from devstack.clouds.aws.strict.rules import RULES
-from devstack.clouds.aws.strict.session import MOTO_ACCOUNT, Strictness, make_strict
-
-REGION = "eu-central-1"
+from devstack.clouds.aws.strict.session import Strictness, make_strict
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ class InProcess:
 
     def plain(self, service: str) -> Any:
         """Return a client that speaks with moto alone."""
-        return plain_session(self.region).client(service)  # type: ignore[call-overload]
+        return in_process_session(self.region).client(service)  # type: ignore[call-overload]
 
 
 @contextlib.contextmanager
@@ -55,29 +51,12 @@ def in_process(
         state: what the rules remember; its own unless a test wants to look at it.
     """
     with mock_aws(config={"lambda": {"use_docker": False}}):
-        session = plain_session(REGION)
+        session = in_process_session(REGION)
         strict = make_strict(
             session, state or MemoryState(), companion=_companion, rules=rules, timing=timing
         )
         yield InProcess(session, strict)
 
 
-def plain_session(region: str) -> boto3.Session:
-    """Return a session with credentials that open nothing; the API models are read once for all sessions."""
-    core = botocore.session.get_session()
-    core.register_component("data_loader", _loader())
-    return boto3.Session(
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-        region_name=region,
-        botocore_session=core,
-    )
-
-
 def _companion(service: str, region: str) -> Any:
-    return plain_session(region).client(service)  # type: ignore[call-overload]
-
-
-@functools.cache
-def _loader() -> Loader:
-    return create_loader()
+    return in_process_session(region).client(service)  # type: ignore[call-overload]

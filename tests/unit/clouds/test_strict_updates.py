@@ -71,7 +71,7 @@ def test_a_new_function_is_pending_and_a_waiter_really_polls(aws: InProcess, pla
     strict.get_waiter("function_active_v2").wait(FunctionName=NAME)
     assert len(aws.strict.recorder.calls) == aws.strict.timing.polls + 1
     make_function(strict, role, FunctionName="hasty")
-    few = {"MaxAttempts": 2, "Delay": 0}
+    few: Any = {"MaxAttempts": 2, "Delay": 0}
     with pytest.raises(WaiterError):
         strict.get_waiter("function_active_v2").wait(FunctionName="hasty", WaiterConfig=few)
 

@@ -14,13 +14,12 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, ConnectionClosedError
 from botocore.validate import validate_parameters
 
+from devstack.clouds.aws.sessions import MOTO_ACCOUNT
 from devstack.clouds.aws.strict.books import State
 from devstack.clouds.aws.strict.calls import Answer, Call, Proceed, Rule, Timing
 from devstack.clouds.aws.strict.faults import Fault
 from devstack.clouds.aws.strict.recorder import Recorded, Recorder, subject_of
 from devstack.clouds.aws.strict.rules import RULES
-
-MOTO_ACCOUNT = "123456789012"
 
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 _RETRIED_CODES = frozenset({"Throttling", "ThrottlingException", "SlowDown", "TooManyRequestsException"})
