@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from deployment.steps import (
@@ -26,6 +28,7 @@ from deployment.steps import (
 
 MAX_VALUE_CHARACTERS = 60
 _DIGEST_CHARACTERS = 12
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,13 @@ class Line:
 
 
 def lines_of(plan: Plan) -> Iterator[Line]:
-    """Yield a plan's lines in its order; waits and probes are part of what they belong to."""
+    """Yield a plan's lines, those of one function together; waits and probes belong to what they are for."""
+    by_subject: dict[str, list[Line]] = {}
     for step in plan.steps:
         line = line_of(step)
         if line is not None:
-            yield line
+            by_subject.setdefault(line.subject, []).append(line)
+    yield from chain.from_iterable(by_subject.values())
 
 
 def line_of(step: Step) -> Line | None:  # noqa: PLR0911  # a line for each kind of step
@@ -110,5 +115,7 @@ def _revision(step: Shift) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, str) and _DIGEST.fullmatch(value):
+        return value[:_DIGEST_CHARACTERS]
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[: MAX_VALUE_CHARACTERS - 1]}…"

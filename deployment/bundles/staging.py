@@ -13,15 +13,18 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from deployment.bundles.exclusion import exclusive
 from deployment.catalogue import ROOT, FunctionSpec
 from deployment.errors import DeployError
+from shared.routing import Template, templates_of
 
 BUILD_FOLDER = ROOT / "build"
+PROMPTS_FOLDER = "prompts"
+"""Where a room has a folder for each template."""
 _COMPILED = ("__pycache__", "*.pyc")
 _RUN_SH = """\
 #!/bin/sh
@@ -118,7 +121,23 @@ def _copy_shared(spec: FunctionSpec, source: Path, target: Path) -> None:
         if path.is_file() and path.suffix != ".pyc":
             shutil.copy2(path, target / path.name)
         elif path.is_dir() and path.name in spec.rooms:
-            shutil.copytree(path, target / path.name, ignore=shutil.ignore_patterns(*_COMPILED))
+            shutil.copytree(path, target / path.name, ignore=_left_out(spec))
+
+
+def _left_out(spec: FunctionSpec) -> Callable[[str, list[str]], set[str]]:
+    """Return what `copytree` ignores: what is compiled, and prompts that the lane never uses.
+
+    A prompt that changes then changes only the lanes that serve its template, and no other is deployed.
+    """
+    compiled = shutil.ignore_patterns(*_COMPILED)
+    used = set(templates_of(spec.lane)) if spec.lane else set()
+    foreign = {str(template) for template in Template if template not in used}
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        others = foreign if Path(folder).name == PROMPTS_FOLDER else set()
+        return set(compiled(folder, names)) | (others & set(names))
+
+    return left_out
 
 
 def _files(folder: Path) -> list[Path]:

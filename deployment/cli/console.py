@@ -20,6 +20,8 @@ from rich.text import Text
 from deployment.rendering import Line, lines_of, progress_text, summary_of
 from deployment.steps import Plan, Step
 
+LOG_WIDTH = 200
+"""Characters of a line where nobody's screen sets a limit."""
 SIGN_STYLES = {"+": "green", "~": "yellow", "-": "red", ">": "cyan"}
 
 
@@ -35,8 +37,8 @@ class Terminal:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.as_json = as_json
-        self.out = out or Console(highlight=False, soft_wrap=True)
-        self.err = err or Console(stderr=True, highlight=False, soft_wrap=True)
+        self.out = out or _console(stderr=False)
+        self.err = err or _console(stderr=True)
         self._clock = clock
         self._began = clock()
         self._status: Status | None = None
@@ -109,3 +111,11 @@ class Terminal:
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+
+def _console(*, stderr: bool) -> Console:
+    """Return a console; in a log, lines are as long as they are."""
+    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
+    return console

@@ -86,8 +86,8 @@ def list_releases(workspace: Workspace, options: argparse.Namespace, terminal: T
         return 0
     older: list[Release | None] = [*found[1:], None]
     table = Table(box=None, pad_edge=False)
-    for column in ("release", "when", "who", "what", "git", "changed"):
-        table.add_column(column, no_wrap=column != "changed")
+    for column in ("no.", "when", "who", "what", "git", "changed"):
+        table.add_column(column, no_wrap=column in {"no.", "when"}, overflow="fold")
     for release, before in zip(found, older, strict=True):
         table.add_row(
             str(release.number),

@@ -90,28 +90,23 @@ def show_verification(table: Verification, terminal: Terminal) -> None:
 
 def _status_table(workspace: Workspace, observed: Observed, found: list[Release], stopped: set[str]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("function", "state", "live", "revisions", "address"):
-        table.add_column(column, no_wrap=True)
+    for column in ("function", "state", "live", "address"):
+        table.add_column(column, no_wrap=column in {"function", "state"}, overflow="fold")
     for name in workspace.names:
         there = observed.functions.get(name)
         if there is None:
-            table.add_row(name, Text("not there", "dim"), "", "", "")
+            table.add_row(name, Text("absent", "dim"), "", "")
             continue
-        state = Text("stopped", "bold red") if name in stopped else Text("up", "green")
+        state = Text("up", "green") if there.live else Text("empty", "yellow")
         live = ", ".join(_live(fingerprint, share, name, found) for fingerprint, share in there.live.items())
-        table.add_row(
-            name,
-            state if there.live else Text("empty", "yellow"),
-            live,
-            str(len(there.revisions)),
-            there.url or "",
-        )
+        table.add_row(name, Text("stopped", "bold red") if name in stopped else state, live, there.url or "")
     return table
 
 
 def _live(fingerprint: str, share: int, name: str, found: list[Release]) -> str:
-    releases_of = [r.number for r in found if name in r.states and r.states[name].fingerprint == fingerprint]
-    shown = f"{fingerprint} (release {releases_of[0]})" if releases_of else fingerprint
+    """Return what is live, by the oldest release that it is still of: since then nothing has changed."""
+    of = [r.number for r in found if name in r.states and r.states[name].fingerprint == fingerprint]
+    shown = f"since release {min(of)}" if of else fingerprint
     return shown if share == WHOLE else f"{share} % {shown}"
 
 

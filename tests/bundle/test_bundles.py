@@ -62,7 +62,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(name: str) -> dict[str, str]:
     allowed = CATALOGUE[name].environment_names
     variables = {key: value for key, value in EVERY_VARIABLE.items() if key in allowed}
-    return variables | {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    return variables | {"PATH": os.environ["PATH"], "HOME": "/dev/null/nowhere"}
 
 
 @functools.cache

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from deployment.bundles.staging import BuildError, Bundle, content_digest, stage
+from deployment.catalogue import load_catalogue
+from shared.routing import Template, templates_of
 from tests.unit.deployment.bundle_kit import repository, spec
 
 SPEC = spec()
@@ -154,6 +156,16 @@ def test_run_sh_sees_its_own_folder_first(started: Start, root: Path) -> None:
 
 
 def test_run_sh_takes_another_home_where_its_own_cannot_be_written(started: Start, tmp_path: Path) -> None:
-    assert started({"HOME": "/nonexistent"})["home"] == "/tmp"
+    assert started({"HOME": "/dev/null/nowhere"})["home"] == "/tmp"
     assert started({})["home"] == "/tmp"
     assert started({"HOME": str(tmp_path)})["home"] == str(tmp_path)
+
+
+def test_a_lane_holds_the_prompts_of_its_own_templates_and_no_other(tmp_path: Path) -> None:
+    for bundle in stage(load_catalogue().values(), tmp_path):
+        prompts = bundle.folder / "shared" / "llm" / "prompts"
+        held = {folder.name for folder in prompts.iterdir()} if prompts.is_dir() else set()
+        lane = load_catalogue()[bundle.name].lane
+        used = {str(template) for template in templates_of(lane)} if lane else set()
+        assert held & set(Template) == used
+        assert {"rules", "repair"} <= held or lane is None
