@@ -21,8 +21,8 @@ from devstack.demo.words import Words
 from devstack.interruption import exit_on_termination
 from devstack.processes import StackError
 
-LOG_COLUMNS = 160
-"""The width of a log: nobody resizes it, and a table that is not folded can be searched."""
+LOG_COLUMNS, LOG_ROWS = 160, 1000
+"""A log is wide, for nobody resizes it, and long enough for all there is to say."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,6 +48,7 @@ def _run(console: Console, words: Words, options: argparse.Namespace) -> Report:
         store=options.store,
         first_token_ms=options.first_token_ms,
         tokens_per_second=options.tokens_per_second,
+        build_folder=options.build,
     )
     with contextlib.ExitStack() as running:
         with _waiting(console, words("boot")):
@@ -73,7 +74,7 @@ def _console() -> Console:
         sys.stdout.reconfigure(errors="replace")
     console = Console(theme=THEME)
     if not console.file.isatty():
-        console.width = LOG_COLUMNS
+        console.width, console.height = LOG_COLUMNS, LOG_ROWS
     return console
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from deployment.bundles.staging import BUILD_FOLDER
 from devstack.demo.words import LOCALES, Locale
 
-ACCEPTANCE_FILE = BUILD_FOLDER / "acceptance.md"
 MIN_TOKENS_PER_SECOND, MAX_TOKENS_PER_SECOND = 20.0, 500.0
 """Slower would try anybody's patience; faster, a text is written before anything can happen to it."""
 MAX_FIRST_TOKEN_MS = 10_000.0
@@ -52,13 +51,21 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="how fast it then writes, 250 unless told",
     )
     add(
+        "--build",
+        type=Path,
+        default=BUILD_FOLDER,
+        metavar="FOLDER",
+        help="for bundles and logs, build unless told",
+    )
+    add(
         "--log",
         type=Path,
-        default=ACCEPTANCE_FILE,
         metavar="FILE",
-        help="where the acceptance log goes, build/acceptance.md unless told",
+        help="the acceptance log, acceptance.md in that folder unless told",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.log = options.log or options.build / "acceptance.md"
+    return options
 
 
 def _locale(text: str) -> Locale:

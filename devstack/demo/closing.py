@@ -22,6 +22,8 @@ TWO_COLUMNS = 76
 """From here on claims stand side by side."""
 ROOMY_ROWS = 28
 """From here on the parts stand apart, with titles; fewer rows hold the tasks, the proof and the verdict."""
+TALL_ROWS = 42
+"""From here on each claim stands on a row of its own, with what was found."""
 NARROW = ("task", "lane", "attempt", "first", "total")
 _NUMBERS = frozenset({"attempt", "first", "total", "tokens", "commands"})
 
@@ -37,7 +39,10 @@ def print_report(report: Report, words: Words, console: Console, log: str) -> No
     _space(console, roomy=roomy)
     console.print(_title(words("report.proof")))
     held = [check for check in report.checks if check.held]
-    console.print(_claims(held, 2 if console.width >= TWO_COLUMNS else 1))
+    if console.width >= WIDE_COLUMNS and console.height >= TALL_ROWS:
+        console.print(_findings(held))
+    else:
+        console.print(_claims(held, 2 if console.width >= TWO_COLUMNS else 1))
     for check in report.failed:
         console.print(_failure(check, words))
     _space(console, roomy=roomy)
@@ -96,6 +101,14 @@ def _claims(checks: Sequence[Check], columns: int) -> Table:
     rows = -(-len(checks) // columns)
     for number in range(rows):
         table.add_row(*(_claim(check) for check in checks[number::rows]))
+    return table
+
+
+def _findings(checks: Sequence[Check]) -> Table:
+    """Return the claims that held with what was found."""
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for check in checks:
+        table.add_row(_claim(check), Text(check.found, palette.SOFT))
     return table
 
 

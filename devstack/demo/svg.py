@@ -6,6 +6,7 @@ gets the last frame, and nothing moves.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -53,14 +54,14 @@ class _Drawing:
     def _texts(self, row: Row) -> Iterator[str]:
         cell = 0
         for text, style, _ in Segment.simplify(row):
-            width = cell_len(text)
-            if text.strip():
-                before = cell_len(text) - cell_len(text.lstrip())
-                shown = text.strip()
-                at, length = (cell + before) * _CELL_WIDTH, cell_len(shown) * _CELL_WIDTH
-                yield f'<text class="{self._class(style or Style())}" x="{at:.1f}" textLength="{length:.1f}">'
-                yield f"{escape(shown, quote=False)}</text>"
-            cell += width
+            for run in _runs(text):
+                shown = run.strip()
+                if shown:
+                    at = (cell + cell_len(run) - cell_len(run.lstrip())) * _CELL_WIDTH
+                    length = cell_len(shown) * _CELL_WIDTH
+                    yield f'<text class="{self._class(style or Style())}" x="{at:.1f}" textLength="{length:.1f}">'
+                    yield f"{escape(shown, quote=False)}</text>"
+                cell += cell_len(run)
 
     def _class(self, style: Style) -> str:
         css = f"fill:{_hex(style.color, self.theme)}"
@@ -84,6 +85,12 @@ def draw(frames: Sequence[Frame], *, columns: int, rows: int, title: str, appear
         f"{_window(width, height, title, drawing.theme)}"
         f'<g transform="translate({_MARGIN},{_BAR + _FONT_SIZE})">{"".join(groups)}</g></svg>\n'
     )
+
+
+def _runs(text: str) -> Iterator[str]:
+    """Yield the text in runs of letters of one width: only those can be spread evenly over their cells."""
+    for _, run in itertools.groupby(text, key=cell_len):
+        yield "".join(run)
 
 
 def _group(number: int, frame: Frame, drawing: _Drawing) -> str:
