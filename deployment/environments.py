@@ -194,11 +194,18 @@ class Environment(_Document):
     name: str
     file: str
     """How messages name the file."""
+    names_supplied: frozenset[str] = frozenset()
+    """Those of `variables` whose values the file does not know: see `supplied`."""
 
     @property
     def place(self) -> AwsPlace | GcpPlace | LocalPlace:
         """Return the account, the project or the machine, whichever the provider has."""
         return self.aws or self.gcp or LocalPlace()
+
+    @property
+    def written(self) -> dict[str, str]:
+        """Return the variables that stand in the file."""
+        return {name: value for name, value in self.variables.items() if name not in self.names_supplied}
 
     def specs(self, catalogue: Mapping[str, FunctionSpec]) -> dict[str, FunctionSpec]:
         """Return the catalogue with what is different here."""
@@ -222,7 +229,8 @@ class Environment(_Document):
 
     def supplied(self, variables: Mapping[str, str]) -> Self:
         """Return the environment with values that are known only at run time, such as services' addresses."""
-        return self.model_copy(update={"variables": {**self.variables, **variables}})
+        names = self.names_supplied | variables.keys()
+        return self.model_copy(update={"variables": {**self.variables, **variables}, "names_supplied": names})
 
     def address_of(self, function: str) -> str:
         """Return a function's address where it is known beforehand, else the reference to it."""

@@ -37,8 +37,8 @@ def problems(subject: Subject) -> Iterator[Problem]:
         for wrong in start_problems(spec, _given(subject.environment, spec)):
             concerned.setdefault(wrong, []).append(spec)
     for (variable, text), specs in concerned.items():
-        declaring = [spec.name for spec in specs if variable in spec.variables and not _is_address(variable)]
-        if declaring:
+        declaring = [spec.name for spec in specs if variable in spec.variables]
+        if declaring and not _is_address(variable):  # addresses stand in [urls], and are judged there
             yield subject.here("variables", variable, f"{text} ({', '.join(declaring)})")
         for spec in specs:
             if spec.name not in declaring:

@@ -35,7 +35,7 @@ class Subject:
         environment = self.environment
         tables = {
             "urls": environment.urls,
-            "variables": environment.variables,
+            "variables": environment.written,
             "secrets": environment.secrets,
         }
         texts = [(table, key, value) for table, keys in tables.items() for key, value in keys.items()]

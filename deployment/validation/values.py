@@ -91,7 +91,7 @@ def _secrets_in_plain_text(subject: Subject) -> Iterator[Problem]:
 def _variables(subject: Subject) -> Iterator[Problem]:
     environment, services = subject.environment, subject.environment.services
     declared = sorted({name for spec in subject.catalogue.values() for name in spec.variables})
-    for name in environment.variables:
+    for name in environment.written:
         if text := _misplaced(subject, name, declared):
             yield subject.here("variables", name, text)
         elif services and name in services.variables:
@@ -176,7 +176,7 @@ def _of_development(subject: Subject) -> Iterator[Problem]:
         said = [unreal for part in text.split(",") if (unreal := _unreal(part.strip()))]
         if said:
             yield subject.here(table, key, f'{said[0]}, but sluice_env is "{environment.sluice_env}"')
-    scheme = urlsplit(environment.variables.get("BLOB_URL", "")).scheme
+    scheme = urlsplit(environment.written.get("BLOB_URL", "")).scheme
     wanted = _BLOBS.get(environment.provider)
     if wanted and scheme in _BLOBS.values() and scheme != wanted:
         yield subject.here("variables", "BLOB_URL", f"must be {wanted}://, which the functions' roles reach")

@@ -83,8 +83,12 @@ def test_a_complete_environment_has_no_problem(environment: Environment) -> None
 
 
 @pytest.mark.parametrize("name", ["dev", "emulated-aws"])
-def test_the_environments_for_development_are_ready(name: str) -> None:
-    assert lines(load_environment(name)) == []
+def test_the_environments_for_development_are_ready_before_and_after_their_services_run(name: str) -> None:
+    environment = load_environment(name)
+    assert environment.services is not None
+    supplied = dict.fromkeys(environment.services.variables, "http://127.0.0.1:7000")
+    supplied["BLOB_URL"] = "file:///srv/images"
+    assert lines(environment) == lines(environment.supplied(supplied)) == []
 
 
 @pytest.mark.parametrize("name", ["staging", "prod"])
@@ -144,6 +148,16 @@ def test_two_functions_with_one_url_are_refused() -> None:
     assert lines(on_aws(urls=urls)) == [
         f"{PROD}: [urls] paid_stream: is the address of free_stream too: what is signed for one is good for the other",
         f"{PROD}: [urls] free_stream: is the address of paid_stream too: what is signed for one is good for the other",
+    ]
+
+
+def test_an_address_is_judged_where_it_stands_and_told_once() -> None:
+    assert lines(on_aws(urls={"paid_stream": "https://fn.example/"})) == [
+        f"{PROD}: [urls] paid_stream: must be a base URL: https://, a host, no slash at its end"
+    ]
+    blank = "<the address of the load balancer>"
+    assert lines(on_aws(urls={"events": blank})) == [
+        f"{PROD}: [urls] events: is still to be filled in: {blank}"
     ]
 
 
