@@ -1,6 +1,6 @@
 """Whether the files below `infra/` make sense: the rules across catalogue and environment.
 
-    catalogue + environment ─▶ rights     nobody is handed what is not theirs
+    catalogue + environment ─▶ rights     nobody is handed, or may do, what is not theirs
                                values     nothing of development, no secret, no blank in an environment's file
                                limits     nothing beyond what the provider allows, or too little to work with
                                starts     every function would start with what it is given

@@ -1,11 +1,18 @@
-"""Nobody is handed what is not theirs: the catalogue against the table of who holds what."""
+"""Nobody is handed what is not theirs, and no role may do more than its function needs.
+
+The catalogue is compared with the table of who holds what. Where they agree, the policies that would be
+written are made and given to the linter, so that none is ever written that it has not seen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from deployment.catalogue import CATALOGUE_FILE, FunctionSpec
+from deployment.environments import AwsPlace, GcpPlace, LocalPlace
 from deployment.holdings import HOLDINGS, Blobs, Holding
+from deployment.policies import aws_policy, aws_trust, gcp_bindings
+from deployment.policy_linter import lint, lint_bindings, lint_trust
 from deployment.problems import Problem, file_name, near
 from deployment.validation.subject import Subject
 from shared.routing import Lane, Provider, models_of
@@ -14,8 +21,27 @@ _KEYS = {f"{provider.upper()}_API_KEY": provider for provider in Provider}
 _SECRETS = frozenset().union(*(holding.all_secrets for holding in HOLDINGS.values()))
 
 
-def problems(subject: Subject) -> Iterator[Problem]:
-    """Yield what the catalogue hands over against the table, or does not hand over."""
+def problems(subject: Subject) -> list[Problem]:
+    """Return what the catalogue hands over against the table, and what the linter finds in policies."""
+    return list(_handed_over(subject)) or list(_granted(subject))
+
+
+def _granted(subject: Subject) -> Iterator[Problem]:
+    environment = subject.environment
+    for name, spec in subject.specs.items():
+        match environment.place:
+            case AwsPlace():
+                findings = lint(aws_policy(spec, environment), spec, environment)
+                findings += lint_trust(aws_trust(environment), environment)
+            case GcpPlace():
+                findings = lint_bindings(gcp_bindings(spec, environment), spec, environment)
+            case LocalPlace():
+                findings = []
+        for finding in findings:
+            yield subject.of(name, "uses", f"leads to a policy that is refused: {finding}")
+
+
+def _handed_over(subject: Subject) -> Iterator[Problem]:
     for name in HOLDINGS:
         if name not in subject.catalogue:
             yield Problem(file_name(CATALOGUE_FILE), f"functions.{name}", "", "is missing")

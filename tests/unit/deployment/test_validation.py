@@ -379,3 +379,12 @@ def test_a_function_s_true_values_can_be_judged_by_the_same_loader() -> None:
     values = {"SLUICE_ENV": "prod", "REDIS_URL": "rediss://redis.example", "STREAM_TOKEN_SECRET": "hunter2"}
     assert start_problems(spec, values) == [("STREAM_TOKEN_SECRET", "is too short: at least 32 bytes")]
     assert start_problems(spec, values | {"STREAM_TOKEN_SECRET": "s" * 32}) == []
+
+
+@pytest.mark.parametrize("environment", [on_aws(), on_gcp()])
+def test_every_policy_that_would_be_written_is_given_to_the_linter(environment: Environment) -> None:
+    under_another_s_name = catalogue_with("paid_vision", name="actions")  # only the linter looks at the name
+    problems = lines(environment, under_another_s_name)
+    assert any(
+        "[functions.paid_vision] uses: leads to a policy that is refused: " in line for line in problems
+    )
