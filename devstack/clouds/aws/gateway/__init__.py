@@ -2,7 +2,8 @@
 
     transport.py   a client's side: leads `*.lambda-url.*.on.aws` to the gateway's port
     directory.py   host → URL → alias → versions by weight, with all that a version was published with
-    sandboxes.py   the versions' processes: what was uploaded, unpacked, started by run.sh as Lambda does
+    sandboxes.py   the versions' processes, started by run.sh as Lambda does
+    unpacking.py   what they run from
     forwarding.py  one request: may it come in, is there room, what the adapter makes of it
     vault.py       Secrets Manager as a function sees it: only what its role's policy lets through
     serving.py     all of these on two ports of 127.0.0.1

@@ -88,7 +88,7 @@ class Forwarding:
         try:
             async with asyncio.timeout(version.timeout_seconds):
                 await answer.forward(sandbox, scope, body)
-        # Lambda ends an instance that was too slow or broke; ours may answer others still, and ends after them.
+        # Lambda ends an instance that was too slow or broke; ours may answer others, and ends after them.
         except TimeoutError:
             sandbox.retired = True
             await answer.fail(f"Task timed out after {version.timeout_seconds:.2f} seconds")

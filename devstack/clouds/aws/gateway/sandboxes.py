@@ -9,12 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import time
-import uuid
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +21,7 @@ import httpx
 from deployment.bundles.staging import BuildError
 from deployment.bundles.targets import find_interpreter
 from devstack.clouds.aws.gateway.directory import Version
+from devstack.clouds.aws.gateway.unpacking import Unpacker
 from devstack.clouds.aws.gateway.vault import RoleCredentials
 from devstack.processes import free_ports
 
@@ -72,6 +70,7 @@ class Sandboxes:
         self._folder = folder
         self._credentials = credentials
         self._secrets_endpoint = secrets_endpoint
+        self._unpacker = Unpacker(folder / "code", folder / "unpacked")
         self._starting: dict[tuple[str, str, str], asyncio.Task[Sandbox]] = {}
         self._all: list[Sandbox] = []
 
@@ -98,10 +97,11 @@ class Sandboxes:
             await self._end(sandbox)
 
     def end_all(self) -> None:
-        """End every process."""
+        """End every process, and remove what was unpacked for them."""
         for sandbox in self._all:
             sandbox.end()
         self._all.clear()
+        self._unpacker.remove()
 
     def _sweep(self) -> None:
         for sandbox in list(self._all):
@@ -119,7 +119,7 @@ class Sandboxes:
 
     async def _start(self, version: Version) -> Sandbox:
         handler = str(version.config["Handler"])
-        task_root = await asyncio.to_thread(self._unpack, version.package)
+        task_root = await asyncio.to_thread(self._unpacker.unpack, version.package)
         script = task_root / handler
         _check(version, script)
         (port,) = free_ports(1)
@@ -192,36 +192,11 @@ class Sandboxes:
                 link.symlink_to(found.path.resolve())
         return folder
 
-    def _unpack(self, package: str) -> Path:
-        """Unpack a package, once; nothing may be written there, as nothing may be below /var/task."""
-        target = self._folder / "unpacked" / package
-        if not target.exists():
-            partial = target.with_name(f"{package}.{uuid.uuid4().hex}.partial")
-            with zipfile.ZipFile(self._folder / "code" / f"{package}.zip") as archive:
-                for member in archive.infolist():
-                    path = Path(archive.extract(member, partial))
-                    if path.is_file():
-                        path.chmod(0o444 | ((member.external_attr >> 16) & 0o111))
-            for folder in [partial, *(each for each in partial.rglob("*") if each.is_dir())]:
-                folder.chmod(0o555)
-            with contextlib.suppress(OSError):
-                partial.rename(target)
-        return target
-
     def _log_file(self, version: Version) -> Path:
         logs = self._folder / "logs"
         logs.mkdir(exist_ok=True)
         name = version.arn.rsplit(":", 1)[1]
         return logs / f"{name}-{version.number.removeprefix('$')}.log"
-
-
-def remove_unpacked(folder: Path) -> None:
-    """Remove what was unpacked: its folders have to be made writable first."""
-    unpacked = folder / "unpacked"
-    for each in (unpacked, *unpacked.rglob("*")):
-        if each.is_dir() and not each.is_symlink():
-            each.chmod(0o755)
-    shutil.rmtree(unpacked, ignore_errors=True)
 
 
 def _is_over(task: asyncio.Task[Sandbox]) -> bool:

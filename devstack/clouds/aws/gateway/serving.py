@@ -10,7 +10,7 @@ from typing import Self
 
 from devstack.clouds.aws.gateway.directory import Directory
 from devstack.clouds.aws.gateway.forwarding import Forwarding
-from devstack.clouds.aws.gateway.sandboxes import Sandboxes, remove_unpacked
+from devstack.clouds.aws.gateway.sandboxes import Sandboxes
 from devstack.clouds.aws.gateway.vault import RoleCredentials, Vault
 from devstack.serving import AppServer
 
@@ -20,7 +20,6 @@ class Gateway:
 
     def __init__(self, folder: Path, endpoint: str) -> None:
         self.started_at = time.time()
-        self._folder = folder
         self._resources = ExitStack()
         credentials = RoleCredentials()
         self._vault = AppServer(Vault(endpoint, credentials), name="vault")
@@ -38,7 +37,6 @@ class Gateway:
         return self._forwarding.used_at
 
     def __enter__(self) -> Self:
-        self._resources.callback(remove_unpacked, self._folder)
         self._resources.enter_context(self._vault)
         self._resources.callback(self._sandboxes.end_all)
         self._resources.enter_context(self._front)
