@@ -190,10 +190,15 @@ def _text_pane(task: Tracked, words: Words, width: int, rows: int) -> Renderable
         title += " · " + words("show.score", score=task.score)
     if task.attempt > 1:
         title += " · " + words("show.attempt", attempt=task.attempt)
-    body = task.text.partition("\n")[2] if task.text.startswith("score:") else task.text
+    body = _closed(task.text.partition("\n")[2] if task.text.startswith("score:") else task.text)
     if not body.strip():
         body = f"*{words('show.thinking')}*"
     return _pane(_tail(body, width - 4, rows - 2), title, colour, rows)
+
+
+def _closed(growing: str) -> str:
+    """Close what the last line has opened, so that half of a bold word is bold already."""
+    return growing + "**" * (growing.rpartition("\n")[2].count("**") % 2)
 
 
 def _pane(body: RenderableType, title: str, colour: str, rows: int) -> RenderableType:

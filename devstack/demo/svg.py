@@ -59,8 +59,8 @@ class _Drawing:
                 if shown:
                     at = (cell + cell_len(run) - cell_len(run.lstrip())) * _CELL_WIDTH
                     length = cell_len(shown) * _CELL_WIDTH
-                    yield f'<text class="{self._class(style or Style())}" x="{at:.1f}" textLength="{length:.1f}">'
-                    yield f"{escape(shown, quote=False)}</text>"
+                    name, words = self._class(style or Style()), escape(shown, quote=False)
+                    yield f'<text class="{name}" x="{at:.1f}" textLength="{length:.1f}">{words}</text>'
                 cell += cell_len(run)
 
     def _class(self, style: Style) -> str:

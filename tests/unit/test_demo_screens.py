@@ -132,6 +132,13 @@ def test_the_end_of_a_text_is_seen_rendered_not_its_marks() -> None:
     assert "##" not in seen
 
 
+def test_a_bold_word_is_bold_before_it_is_whole() -> None:
+    board = a_board(tasks=1)
+    board.tasks = [a_task(1, text="score: 92\n- **Python** and **Red")]
+    seen = "\n".join(shown(board, 80, 24))
+    assert "Python and Red" in seen
+
+
 def test_the_share_of_the_story_that_is_done_only_grows_and_ends_within_the_whole() -> None:
     board = Board(started_at=NOW)
     shares = []
