@@ -37,6 +37,7 @@ class Proof:
     story: Story
     words: Words
     user_id: str
+    rest_seconds: float = REST_SECONDS
 
     def checks(self) -> list[Check]:
         """Check everything; first waits, for a moment, until what was under way has come to rest."""
@@ -56,7 +57,7 @@ class Proof:
 
     def _wait_for_rest(self) -> None:
         """Return when nothing is queued, running or on its way; if it takes too long, the checks tell."""
-        deadline = time.monotonic() + REST_SECONDS
+        deadline = time.monotonic() + self.rest_seconds
         while time.monotonic() < deadline:
             if self.stack.gauges().is_empty and self.stack.qstash.state()["open"] == 0:
                 return
