@@ -21,7 +21,7 @@ from shared.stream.events import Done, Start, TokenBatch, encode
 from tests.integration.bridge.kit import Browser, Frame
 
 _FRAME = re.compile(rb"(?:id: (\S+)\n)?event: (\S+)\ndata: (.*)\n\n")
-_RETRY = re.compile(rb"retry: [0-9]+\n\n")
+_RETRY = re.compile(rb"retry: ([0-9]+)\n\n")
 
 
 class Member:
@@ -50,8 +50,12 @@ class Member:
         return [Frame(event.decode(), id_.decode() or None, json.loads(data)) for id_, event, data in found]
 
     @property
+    def retry_ms(self) -> list[int]:
+        return [int(ms) for ms in _RETRY.findall(self.received)]
+
+    @property
     def is_told_to_resume(self) -> bool:
-        return len(_RETRY.findall(self.received)) == 1
+        return len(self.retry_ms) == 1
 
 
 class Crowd:

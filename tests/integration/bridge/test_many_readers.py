@@ -146,6 +146,8 @@ def test_all_are_told_to_resume_when_the_process_ends(
         process.process.send_signal(signal.SIGTERM)
         crowd.read_until(has_ended)
         assert all(member.is_told_to_resume for member in crowd.members)
+        pauses_ms = {ms for member in crowd.members for ms in member.retry_ms}
+        assert len(pauses_ms) > len(crowd.members) / 2, "they would all come back at the same moment"
         assert "Traceback" not in process.end()
         assert process.process.returncode == 0
 
