@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from email.message import Message
+from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any, Self
 
@@ -73,21 +73,21 @@ def _component(folder: Path, locked: Mapping[tuple[str, str], tuple[str, ...]]) 
     return Component(name, version, licence, spdx, ".".join(tags), locked[name, version])
 
 
-def _licence(about: email.message.EmailMessage) -> tuple[str | None, bool]:
+def _licence(about: Message) -> tuple[str | None, bool]:
     if expression := about.get("License-Expression"):
         return str(expression), True
     classified = [
         str(line).rsplit(" :: ", 1)[-1] for line in about.get_all("Classifier", []) if "License :: " in line
     ]
-    words = str(about.get("License", "")).strip()
-    if words and "\n" not in words and len(words) <= _LONGEST_LICENCE:
-        return words, False
-    return (", ".join(classified) or None), False
+    first, *more = str(about.get("License", "")).strip().splitlines() or [""]
+    short = first if len(first) <= _LONGEST_LICENCE else ""
+    if more:  # the whole text, headed by its name at best
+        return (", ".join(classified) or short or None), False
+    return (short or ", ".join(classified) or None), False
 
 
-def _headers(file: Path) -> email.message.EmailMessage:
-    policy = email.policy.default.clone(raise_on_defect=False)
-    return email.parser.Parser(policy=policy).parsestr(file.read_text(encoding="utf-8"), headersonly=True)
+def _headers(file: Path) -> Message:
+    return HeaderParser().parsestr(file.read_text(encoding="utf-8"))
 
 
 def _normalised(name: str) -> str:

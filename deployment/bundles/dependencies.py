@@ -26,7 +26,7 @@ from deployment.bundles.components import Component, read_components
 from deployment.bundles.staging import BuildError
 from deployment.bundles.targets import Interpreter, Target
 
-_FORMAT = "1"
+_FORMAT = "2"
 _RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "WHEEL", "direct_url.json", "uv_cache.json"})
 _INERT = frozenset({".pth", ".pyi"})  # neither is read outside a site folder
 _LONGEST_SECONDS = 900

@@ -57,6 +57,8 @@ def test_every_pin_of_our_own_locks_has_its_hashes(lock: Path) -> None:
         ("License-Expression: MIT OR Apache-2.0", "MIT OR Apache-2.0", True),
         ("License: BSD-3-Clause\nClassifier: License :: OSI Approved :: BSD License", "BSD-3-Clause", False),
         (f"License: {'The whole text. ' * 20}", None, False),
+        ("License: MIT License\n        \n        Copyright (c) 2022", "MIT License", False),
+        ("License: (c) X\n        All\nClassifier: License :: OSI Approved :: ISC", "ISC", False),
         ("Classifier: License :: OSI Approved :: MIT License", "MIT License", False),
         ("Classifier: Programming Language :: Python", None, False),
     ],
