@@ -253,7 +253,7 @@ class Environment(_Document):
             case "UPSTASH_REDIS_REST_URL" | "UPSTASH_REDIS_REST_TOKEN":
                 return by_rest
             case "AUTH_JWT_SECRET" | "AUTH_JWT_SECRET_SECOND":
-                return "AUTH_JWKS_URL" not in self.variables
+                return not self.variables.get("AUTH_JWKS_URL", "").strip()
             case _:
                 return True
 

@@ -33,6 +33,7 @@ _NAMES = {
 }
 """What secrets may be called: CreateSecret of AWS, secretId of Google's Secret Manager, a file's name."""
 _AWS_SUFFIX = re.compile(r".*-\w{6}")
+_REFERENCE = re.compile(r"\$\{url:(\w*)\}")
 _BLOBS = {Platform.AWS: "s3", Platform.GCP: "gs"}
 
 
@@ -91,8 +92,12 @@ def _secrets_in_plain_text(subject: Subject) -> Iterator[Problem]:
 def _variables(subject: Subject) -> Iterator[Problem]:
     environment, services = subject.environment, subject.environment.services
     declared = sorted({name for spec in subject.catalogue.values() for name in spec.variables})
-    for name in environment.written:
+    for name, value in environment.written.items():
         if text := _misplaced(subject, name, declared):
+            yield subject.here("variables", name, text)
+        elif nobody := [each for each in _REFERENCE.findall(value) if each not in subject.catalogue]:
+            advice = near(nobody[0], subject.catalogue)
+            text = f"refers to the address of {nobody[0]}, which is no function; {advice}"
             yield subject.here("variables", name, text)
         elif services and name in services.variables:
             yield subject.here(

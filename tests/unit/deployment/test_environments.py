@@ -165,6 +165,8 @@ def test_no_secret_for_user_tokens_is_handed_over_where_their_issuer_publishes_i
     environment = read(AWS + '\n[variables]\nAUTH_JWKS_URL = "https://login.example/keys"\n')
     assert "AUTH_JWT_SECRET" in read(AWS).secrets_of(CATALOGUE["actions"])
     assert not [name for name in environment.secrets_of(CATALOGUE["actions"]) if name.startswith("AUTH_")]
+    unset = read(AWS + '\n[variables]\nAUTH_JWKS_URL = ""\n')
+    assert "AUTH_JWT_SECRET" in unset.secrets_of(CATALOGUE["actions"])
 
 
 def test_what_differs_for_a_function_here_replaces_the_catalogue_s(read: Read) -> None:

@@ -194,6 +194,7 @@ def test_one_secret_under_two_names_is_refused() -> None:
         (aws_with(ROUTE_URL="https://a.example"), "[variables] ROUTE_URL: is an address: those known beforehand stand in [urls]"),
         (aws_with(EVENTS_URL="https://a.example"), "[variables] EVENTS_URL: is an address"),
         (aws_with(QSTASH_TOKEN="x"), "[variables] QSTASH_TOKEN: is a secret: its value belongs into the store, as sluice/prod/QSTASH_TOKEN"),
+        (aws_with(AUTH_ISSUER="${url:action}"), "[variables] AUTH_ISSUER: refers to the address of action, which is no function; did you mean actions?"),
         (aws_with(LEASE_SECOND="3"), "[variables] LEASE_SECOND: is a variable that no function takes; did you mean LEASE_SECONDS?"),
         # what would keep a function from starting
         (aws_with(LEASE_SECONDS="soon"), "[variables] LEASE_SECONDS: must be a number above 0"),
