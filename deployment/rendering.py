@@ -61,7 +61,9 @@ def line_of(step: Step) -> Line | None:  # noqa: PLR0911  # a line for each kind
         case Upload():
             return Line(step.function, "+", f"package {step.code[:_DIGEST_CHARACTERS]}")
         case Publish():
-            return Line(step.function, "+", "revision", tuple(map(change_text, step.changes)))
+            first = all(change.before is None for change in step.changes)
+            details = () if first else tuple(map(change_text, step.changes))
+            return Line(step.function, "+", "revision", details)
         case Shift():
             return Line(step.function, ">", f"{step.percent} % of the calls go to {_revision(step)}")
         case EnsureSchedule():

@@ -11,7 +11,7 @@ from typing import NoReturn, TypeAlias
 from deployment.cli import releasing, rotating, switching, watching
 from deployment.cli.bundling import add_build
 from deployment.cli.console import Terminal
-from deployment.cli.opening import EMULATORS, opened
+from deployment.cli.opening import EMULATORS, end_emulator, opened
 from deployment.cli.releasing import percents_of
 from deployment.errors import DeployError
 from deployment.plan_file import load_plan
@@ -55,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name = name or load_plan(options.plan).environment
         with opened(name, options.emulate, terminal) as workspace:
             command: Command = options.run
-            return command(workspace, options, terminal)
+            status = command(workspace, options, terminal)
+            if options.emulate and options.command == "destroy" and status == 0:
+                end_emulator(workspace, options.emulate)
+            return status
     except (DeployError, ConfigError) as error:
         terminal.note(_told(error))
         return 1

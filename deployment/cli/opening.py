@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import importlib
 import os
 from collections.abc import Iterator, Mapping
@@ -14,12 +15,16 @@ from deployment.catalogue import ROOT, FunctionSpec, load_catalogue
 from deployment.environments import Environment, Platform, load_environment
 from deployment.errors import Refused
 from deployment.execution import Progress
+from deployment.names import secret_name
 from deployment.problems import FilesRefused
 from deployment.providers.interface import Provider
+from deployment.providers.local.outside import Declared, load_outside
 from deployment.validation import check
 from deployment.workspace import Workspace
 
 STATE_FOLDER = ROOT / "build" / "environments"
+SERVICES_FOLDER = "services"
+"""Where, in an emulator's folder, the world around an emulated environment keeps its state."""
 EMULATORS = {"aws": "devstack.clouds.aws", "gcp": "devstack.clouds.gcp"}
 """The modules that imitate a cloud on this machine, imported only for `--emulate`."""
 
@@ -41,20 +46,45 @@ def opened(name: str | None, emulate: str | None, progress: Progress) -> Iterato
     catalogue = load_catalogue()
     if problems := check(catalogue, environment):
         raise FilesRefused(problems)
-    specs = environment.specs(catalogue)
+    specs, outside = environment.specs(catalogue), _outside(environment, emulate)
+    environment = environment.supplied(outside.variables)
     provider = _provider(environment, specs, emulate)
     environment = environment.supplied(provider.variables())
     workspace = Workspace(environment, specs, provider, who=_who(), progress=progress)
     try:
         provider.check()
+        _hand_over(outside, workspace)
         yield workspace
     finally:
         workspace.close()
 
 
+def end_emulator(workspace: Workspace, emulate: str) -> None:
+    """End the process that imitates a cloud, once nothing is left in it."""
+    importlib.import_module(EMULATORS[emulate]).shut_down(state_folder(workspace.environment))
+
+
 def state_folder(environment: Environment) -> Path:
     """Return where this machine keeps what belongs to an environment that runs on it."""
     return STATE_FOLDER / environment.name
+
+
+def _outside(environment: Environment, emulate: str | None) -> Declared:
+    """Return what an emulated environment is surrounded by: its emulator runs the services of its file."""
+    if emulate is None or environment.services is None:
+        return Declared({})
+    services = load_outside(environment.services.module)
+    return services.declare(state_folder(environment) / SERVICES_FOLDER)
+
+
+def _hand_over(outside: Declared, workspace: Workspace) -> None:
+    """Put the services' secrets into an emulated environment's store, those that are not there yet."""
+    values = {**outside.suggested, **outside.secrets}
+    for variable, value in values.items():
+        if workspace.current_pin(variable) is None:
+            name = secret_name(workspace.environment, variable)
+            request_id = hashlib.sha256(f"{name}:{value}".encode()).hexdigest()[:32]
+            workspace.provider.secrets.put(name, value, request_id=request_id)
 
 
 def _check_emulation(environment: Environment, emulate: str | None) -> None:

@@ -6,6 +6,7 @@ It ends on SIGTERM or Ctrl-C, when its folder is removed, and when nobody has ca
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -19,6 +20,8 @@ from devstack.clouds.aws.emulated import EmulatorError, Place, announce, holding
 if TYPE_CHECKING:
     from devstack.clouds.aws.gateway.serving import Gateway
 
+SERVICES = "services"
+"""The folder of Redis, QStash and the models, which its functions reach besides AWS."""
 _LOOK_SECONDS = 0.5
 _IDLE_SECONDS = 3600.0
 
@@ -41,12 +44,19 @@ def main() -> int:
 
 
 def _serve(folder: Path, ended: threading.Event, idle_seconds: float) -> None:
+    from deployment.providers.local.guard import Guard
+    from devstack import services
     from devstack.clouds.aws.gateway.serving import Gateway
     from devstack.clouds.aws.server import moto_server  # seconds of imports, which `--help` does without
 
     # moto has forgotten everything with its last process; what was remembered of it is void.
     (folder / "strict.json").unlink(missing_ok=True)
-    with moto_server() as endpoint, Gateway(folder, endpoint) as gateway:
+    with contextlib.ExitStack() as open_:
+        guard = Guard()
+        open_.callback(guard.close)
+        open_.enter_context(services.run(folder / SERVICES, guard.watch))
+        endpoint = open_.enter_context(moto_server())
+        gateway = open_.enter_context(Gateway(folder, endpoint))
         place = Place(os.getpid(), endpoint, gateway.port)
         announce(folder, place)
         print(f"AWS services at {endpoint}, function URLs at 127.0.0.1:{gateway.port}", flush=True)

@@ -27,6 +27,7 @@ from typing import Any
 import boto3
 import httpx
 
+from deployment.errors import DeployError
 from devstack.clouds.aws.gateway.transport import GatewayTransport
 from devstack.clouds.aws.sessions import MOTO_ACCOUNT, REGION, server_session
 from devstack.clouds.aws.strict.books import FileState
@@ -41,7 +42,7 @@ _TIMING = Timing(polls=1, role_calls=4, read_calls=1, poll_seconds=0.05)
 _LOG_TAIL_BYTES = 2000
 
 
-class EmulatorError(Exception):
+class EmulatorError(DeployError):
     """The emulated AWS does not start or does not end."""
 
 
