@@ -14,6 +14,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from deployment.bundles.components import locked_archives
 from deployment.bundles.importing import placeholders
@@ -135,8 +137,10 @@ def test_no_package_holds_what_belongs_to_builders_and_tests(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_the_bill_of_materials_is_what_is_inside_and_what_was_locked(name: str) -> None:
-    document = json.loads(packages()[name].sbom_file.read_text())
+def test_the_bill_of_materials_is_valid_and_is_what_is_inside_and_what_was_locked(name: str) -> None:
+    text = packages()[name].sbom_file.read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    document = json.loads(text)
     listed = {(each["name"], each["version"]) for each in document["components"]}
     lock = (ROOT / "requirements" / f"{CATALOGUE[name].requirements}.txt").read_text()
     inside = {path.split("/")[0] for path in contents(name) if path.endswith(".dist-info/METADATA")}

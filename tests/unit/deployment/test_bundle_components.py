@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from deployment.bundles.components import Component, locked_archives, read_components
 from deployment.bundles.sbom import bill_of_materials
@@ -101,3 +104,16 @@ def test_a_bill_of_materials_names_each_component_with_its_archives_and_licence(
     (archives,) = component["externalReferences"]
     assert [each["content"] for each in archives["hashes"]] == [ONE, TWO]
     assert document["dependencies"] == [{"ref": "lamp", "dependsOn": ["pkg:pypi/shade@1.5"]}]
+
+
+@pytest.mark.parametrize(
+    "component",
+    [
+        COMPONENT,
+        replace(COMPONENT, licence="whatever they call it", spdx=False, version="1.5+cpu"),
+        replace(COMPONENT, licence=None, spdx=False, archives=(ONE,)),
+    ],
+)
+def test_a_bill_of_materials_is_valid_by_cyclonedxs_own_schema(component: Component) -> None:
+    validator = JsonStrictValidator(SchemaVersion.V1_6)
+    assert validator.validate_str(bill_of_materials("lamp", ONE, [component])) is None
