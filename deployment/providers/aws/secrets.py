@@ -55,14 +55,16 @@ class Secrets:
     def put(self, name: str, value: str, *, request_id: str) -> str:
         token = _token(name, request_id)
         self._ensure(name)
+        # Its own label first, so that it is kept whatever comes next; then it is the current one.
         self.calls.hiding(
             value,
             self.client.put_secret_value,
             SecretId=name,
             ClientRequestToken=token,
             SecretString=value,
-            VersionStages=[CURRENT, _label(token)],
+            VersionStages=[_label(token)],
         )
+        self._make_current(name, token)
         return token
 
     def keep_only(self, pins: Iterable[SecretPin]) -> None:
@@ -93,7 +95,7 @@ class Secrets:
         versions = pages(
             self.calls, self.client.list_secret_version_ids, "Versions", _NEXT_PAGE, SecretId=name
         )
-        labelled = [each for each in versions if each.get("VersionStages")]
+        labelled = [each for each in reversed(versions) if each.get("VersionStages")]
         newest_first = sorted(labelled, key=lambda each: each["CreatedDate"], reverse=True)
         current = next((each["VersionId"] for each in labelled if CURRENT in each["VersionStages"]), None)
         if current is None:
@@ -128,6 +130,28 @@ class Secrets:
 
     def _is_ours(self, told: Mapping[str, Any]) -> bool:
         return self.names.owns(from_tag_list(told.get("Tags", [])))
+
+    def _make_current(self, name: str, version: str) -> None:
+        """Move AWSCURRENT; the first version of all has it by itself."""
+        before = self._current(name)
+        if before == version:
+            return
+        try:
+            self.calls(
+                self.client.update_secret_version_stage,
+                SecretId=name,
+                VersionStage=CURRENT,
+                MoveToVersionId=version,
+                **({"RemoveFromVersionId": before} if before else {}),
+            )
+        except AwsError as error:
+            if error.attempts == 1 or self._current(name) != version:
+                raise
+
+    def _current(self, name: str) -> str | None:
+        told = self._described(name) or {}
+        stages = told.get("VersionIdsToStages", {})
+        return next((version for version, labels in stages.items() if CURRENT in labels), None)
 
     def _unlabel(self, name: str, version: str, labels: Iterable[str]) -> None:
         for label in labels:

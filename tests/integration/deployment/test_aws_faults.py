@@ -34,10 +34,12 @@ from tests.unit.deployment.aws_kit import World, new_world, state
 
 NAME = "free_stream"
 QUICK = Timing(polls=1, role_calls=1, read_calls=1)
-PARTS = 2
+PARTS = 3
 """Each sweep goes in so many parts, so that they run side by side; together they are all writes."""
 LEAST_WRITES = 8
 """A sweep of fewer would not have been one."""
+
+pytestmark = pytest.mark.timeout(300)  # each is dozens of deployments
 
 
 @dataclass
@@ -85,9 +87,7 @@ class First(Deployment):
     """Everything is made, from nothing."""
 
     def begin(self) -> None:
-        provider = self.world.provider()
-        provider.remove(NAME)
-        provider.objects.destroy()
+        remove(self.world)
 
     def wanted(self) -> Desired:
         return self.world.wanted(state(NAME))
@@ -198,3 +198,29 @@ def test_an_apply_ends_well_though_the_first_attempt_of_every_call_does_not(
     deployment.disturbed(always)
     assert always.seen > 2 * LEAST_WRITES
     assert deployment.ended() == expected[0]
+
+
+@pytest.mark.parametrize("fault", [CrashAt, LostResponse])
+def test_whatever_happens_while_it_is_removed_removing_again_leaves_nothing(
+    tmp_path: Path, fault: type[CrashAt | LostResponse]
+) -> None:
+    with new_world(tmp_path, (NAME,), QUICK) as world:
+        for k in itertools.count(1):
+            world.apply(world.wanted(state(NAME)))
+            happens = fault(k, counts=writes_only)
+            world.aws.strict.inject(happens)
+            with contextlib.suppress(Killed):
+                remove(world)
+            world.aws.strict.inject()
+            remove(world)
+            assert world.observe().functions == {}
+            assert world.aws.plain("s3").list_buckets()["Buckets"] == []
+            if happens.seen < k:
+                assert k > LEAST_WRITES
+                return
+
+
+def remove(world: World) -> None:
+    provider = world.provider()
+    provider.remove(NAME)
+    provider.objects.destroy()
