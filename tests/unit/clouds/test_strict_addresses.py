@@ -226,6 +226,16 @@ def test_the_conditions_of_a_public_url_are_conditions(two: Any, plain: Any) -> 
     assert "Condition" not in statements(plain, "live")[0]
 
 
+def test_an_alias_that_is_made_again_has_neither_url_nor_policy(two: Any) -> None:
+    where = {"FunctionName": NAME, "Qualifier": "live"}
+    two.create_function_url_config(**where, AuthType="NONE")
+    public(two, "live")
+    two.delete_alias(FunctionName=NAME, Name="live")
+    two.create_alias(FunctionName=NAME, Name="live", FunctionVersion="2")
+    refused("ResourceNotFoundException", two.get_policy, **where)
+    refused("ResourceNotFoundException", two.get_function_url_config, **where)
+
+
 def test_a_statement_id_is_used_once_and_a_missing_one_cannot_be_removed(two: Any, plain: Any) -> None:
     public(two, "live")
     refused("ResourceConflictException", public, client=two, alias="live")

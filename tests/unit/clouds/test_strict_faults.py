@@ -97,6 +97,16 @@ def test_a_throttled_call_is_made_again_as_botocore_would(aws: InProcess, iam: A
     assert len(aws.strict.recorder.calls) == 11
 
 
+def test_attempts_are_counted_as_each_configuration_counts_them(aws: InProcess) -> None:
+    aws.strict.inject(Throttle(every=1))
+    wanted: dict[int, Any] = {2: {"max_attempts": 1}, 3: None, 5: {"mode": "legacy"}}
+    for attempts, retries in wanted.items():
+        client = aws.session.client("iam", config=Config(retries=retries))
+        aws.strict.recorder.clear()
+        refused("Throttling", client.list_roles)
+        assert len(aws.strict.recorder.calls) == attempts
+
+
 @pytest.mark.parametrize(
     ("service", "code", "call"),
     [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import zipfile
 from typing import Any
 
 import pytest
@@ -209,6 +211,20 @@ def test_a_package_must_be_a_zip_that_is_there(aws: InProcess, plain: Any, stric
         refused("InvalidParameterValueException", strict.update_function_code, FunctionName=NAME, **wrong)
         if wrong.get("S3Bucket") != "nowhere":
             plain.update_function_code(FunctionName=NAME, **wrong)
+
+
+def test_a_package_is_no_larger_than_lambda_takes(strict: Any) -> None:
+    large = io.BytesIO()
+    with (
+        zipfile.ZipFile(large, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("zeros", "w", force_zip64=True) as member,
+    ):
+        for _ in range(251):
+            member.write(bytes(1024 * 1024))
+    update = {"FunctionName": NAME, "ZipFile": large.getvalue()}
+    refused("InvalidParameterValueException", strict.update_function_code, **update)
+    direct = {"FunctionName": NAME, "ZipFile": bytes(50 * 1024 * 1024 + 1)}
+    refused("RequestEntityTooLargeException", strict.update_function_code, **direct)
 
 
 def test_the_version_of_the_object_is_honoured(aws: InProcess, plain: Any, strict: Any) -> None:

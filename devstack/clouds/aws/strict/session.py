@@ -146,12 +146,10 @@ def make_strict(
 
 
 def _attempts(client: BaseClient) -> int:
+    """Return how often botocore would try, as it has worked it out of a client's configuration."""
     config: Any = client.meta.config
-    retries = config.retries or {}
-    default = _LEGACY_ATTEMPTS if retries.get("mode", "legacy") == "legacy" else _STANDARD_ATTEMPTS
-    if "max_attempts" in retries:
-        return int(retries["max_attempts"]) + 1
-    return int(retries.get("total_max_attempts", default))
+    legacy = config.retries["mode"] == "legacy"
+    return int(config.retries.get("total_max_attempts", _LEGACY_ATTEMPTS if legacy else _STANDARD_ATTEMPTS))
 
 
 def _is_retried(error: Exception) -> bool:
