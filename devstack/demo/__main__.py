@@ -38,8 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say(console, f"demo: {words('interrupted')}")
         return 130
-    write_markdown(report, words, options.log)
-    print_report(report, words, console, _short(options.log))
+    return conclude(report, words, console, options.log)
+
+
+def conclude(report: Report, words: Words, console: Console, log: Path) -> int:
+    """Write and print what came of it; returns the exit status, which is 0 only if all of it held."""
+    write_markdown(report, words, log)
+    print_report(report, words, console, _short(log))
     return 0 if report.held else 1
 
 

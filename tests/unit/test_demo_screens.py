@@ -15,10 +15,11 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, ConsoleDimensions
 
+from devstack.demo.__main__ import conclude
 from devstack.demo.board import Board, Mood, TurnedAway
 from devstack.demo.client import Frame
 from devstack.demo.closing import print_report
-from devstack.demo.film import LOOK_SECONDS, rows_of
+from devstack.demo.film import rows_of
 from devstack.demo.palette import THEME
 from devstack.demo.picture import picture
 from devstack.demo.proof import Check
@@ -233,6 +234,14 @@ def test_a_failed_claim_is_named_with_what_was_found_and_what_to_look_at() -> No
     assert "All of it held" not in text.replace("NOT all of it held", "")
 
 
+@pytest.mark.parametrize(("held", "status"), [(True, 0), (False, 1)])
+def test_the_exit_status_is_0_only_if_all_of_it_held(held: bool, status: int, tmp_path: Path) -> None:
+    report = a_report(*HELD, Check("one more", held=held, found="it"))
+    console = Console(file=io.StringIO(), width=80, theme=THEME)
+    assert conclude(report, Words("en"), console, tmp_path / "acceptance.md") == status
+    assert "one more" in (tmp_path / "acceptance.md").read_text()
+
+
 # -- the film ------------------------------------------------------------------------------------------------
 
 
@@ -249,4 +258,3 @@ def test_the_film_shows_each_frame_in_its_time_and_the_last_to_who_wants_no_moti
     assert "<title>make &lt;demo&gt;</title>" in svg
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|<script|@import|url\(", svg)
     assert svg.count(">deepseek-chat paid<") == 1  # a row that stays is drawn once
-    assert LOOK_SECONDS > 0
