@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from types import TracebackType
 from typing import Any, Self
@@ -28,12 +29,13 @@ class AppServer:
         app: the application.
         name: the thread's.
         port: 0 picks a free one.
+        listener: listens already, in place of `port`: the port is known before there is an application.
     """
 
-    def __init__(self, app: Any, *, name: str, port: int = 0) -> None:
+    def __init__(self, app: Any, *, name: str, port: int = 0, listener: socket.socket | None = None) -> None:
         self._app = app
         self._name = name
-        self._socket = listen(port)
+        self._socket = listener or listen(port)
         self.port: int = self._socket.getsockname()[1]
 
     @property

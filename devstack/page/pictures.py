@@ -19,9 +19,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 from rich.console import Console
 
+from devstack.listening import listen
 from devstack.page.browser import chromium
 from devstack.page.server import PageServer
-from devstack.processes import free_ports
 from devstack.stack import Stack
 
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
@@ -155,18 +155,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 def take(browser: Browser, scene: Scene) -> bytes:
     """Play a scene on a stack of its own and return its picture, a PNG."""
-    port = free_ports(1)[0]
     with (
+        listen(0) as listener,
         tempfile.TemporaryDirectory(prefix="sluice-pictures-") as folder,
         Stack(
             proxied=True,
             fronted=("events",),
             overrides=SETTINGS,
-            allowed_origins=(f"http://127.0.0.1:{port}",),
+            allowed_origins=(f"http://127.0.0.1:{listener.getsockname()[1]}",),
             tokens_per_second=90,
             build_folder=Path(folder),
         ) as stack,
-        PageServer(stack, port) as server,
+        PageServer(stack, listener=listener) as server,
     ):
         width, height = scene.size
         context = browser.new_context(
@@ -176,7 +176,7 @@ def take(browser: Browser, scene: Scene) -> bytes:
         )
         page = context.new_page()
         page.goto(f"{server.url}?lang={scene.language}")
-        page.wait_for_selector("body[data-ready]")
+        page.wait_for_selector(":root[lang*='-'] body[data-ready]")
         scene.play(page)
         picture = small(page.screenshot())
         context.close()

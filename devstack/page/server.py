@@ -14,6 +14,7 @@ that name alone, and takes orders as JSON only, which no other page can send it.
 from __future__ import annotations
 
 import secrets
+import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -205,14 +206,23 @@ class PageServer(AppServer):
     Args:
         stack: runs, with `proxied=True` and `fronted=("events",)`, so that its network can be cut.
         port: 0 picks a free one.
+        listener: listens already, in place of `port`: the stack knows the page's origin before there is one.
         has_stand_in: whether the stand-in answers, which alone can be broken from here.
     """
 
-    def __init__(self, stack: Stack, port: int = 0, *, has_stand_in: bool = True) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        port: int = 0,
+        *,
+        listener: socket.socket | None = None,
+        has_stand_in: bool = True,
+    ) -> None:
         self._live = Live(stack)
         story = Story()
         self._breaker = Breaker(stack, story, has_stand_in)
-        super().__init__(Page(stack, self._live, story, self._breaker).application(), name="page", port=port)
+        application = Page(stack, self._live, story, self._breaker).application()
+        super().__init__(application, name="page", port=port, listener=listener)
 
     @property
     def url(self) -> str:

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from devstack.frontend import Frontend
+from devstack.listening import listen
 from devstack.page.server import PageServer
-from devstack.processes import free_ports
 from devstack.stack import Stack
 from shared.state import keys
 from tests.browser.page_kit import TOKENS_PER_SECOND, Reader
@@ -32,18 +32,18 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, PageServer]]:
-    port = free_ports(1)[0]
     with (
+        listen(0) as listener,
         Stack(
             proxied=True,
             fronted=("events",),
             overrides=SETTINGS,
-            allowed_origins=(f"http://127.0.0.1:{port}",),
+            allowed_origins=(f"http://127.0.0.1:{listener.getsockname()[1]}",),
             first_token_ms=FIRST_TOKEN_MS,
             tokens_per_second=TOKENS_PER_SECOND,
             build_folder=tmp_path_factory.mktemp("build"),
         ) as stack,
-        PageServer(stack, port) as server,
+        PageServer(stack, listener=listener) as server,
     ):
         stack.llm.transcript.on = True
         yield stack, server

@@ -253,3 +253,28 @@ def test_the_charts_have_the_past_after_a_reload(reader: Reader) -> None:
     reader.page.reload()
     reader.page.wait_for_selector("body[data-ready]")
     until(lambda: chart.evaluate(points) > 2 or None, "the same chart, at once", SECONDS)
+
+
+def test_a_machine_without_chinese_letters_shows_no_boxes_in_their_place(reader: Reader) -> None:
+    """Chinese letters are as wide as they are high; boxes are narrower. The page brings letters that come late."""
+    page = reader.page
+    page.goto(page.url.partition("?")[0] + "?lang=zh")
+    expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
+    until(lambda: page.locator(".lane-row .places").count() or None, "the lanes", SECONDS)
+    seen, narrow = page.evaluate(NARROW_WORDS)
+    assert seen > 20
+    assert narrow == []
+
+
+NARROW_WORDS = """() => {
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const words = [];
+    while (walker.nextNode()) if (/^[\\u4e00-\\u9fff]+$/.test(walker.currentNode.data)) words.push(walker.currentNode);
+    const widths = words.map((word) => {
+        const range = document.createRange();
+        range.selectNodeContents(word);
+        const width = [...range.getClientRects()].reduce((sum, rect) => sum + rect.width, 0);
+        return [word.data, width / word.data.length / parseFloat(getComputedStyle(word.parentElement).fontSize)];
+    }).filter(([, width]) => width > 0);
+    return [widths.length, widths.filter(([, width]) => width < 0.9)];
+}"""

@@ -7,7 +7,7 @@ import { Faults } from "./faults.js";
 import { Lanes } from "./lanes.js";
 import { clientOf, order } from "./net.js";
 import { Tasks } from "./tasks.js";
-import { firstLanguage, getLanguage, onLanguage, setLanguage, t } from "./words.js";
+import { firstLanguage, getLanguage, haveLetters, onLanguage, setLanguage, t } from "./words.js";
 
 const LOOK_MS = 1_000;
 const GRANT = 8;
@@ -148,4 +148,5 @@ function start() {
 }
 
 setLanguage(firstLanguage());
+haveLetters();
 start();

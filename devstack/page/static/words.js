@@ -2,7 +2,9 @@
 
 import { STRINGS } from "./strings.js";
 
+const WITH_LETTERS = { en: "en-GB", zh: "zh-Hans" };
 let language = null;
+let hasLetters = false;
 const painters = new Set();
 
 export const getLanguage = () => language;
@@ -32,7 +34,7 @@ function paintDocument(root = document) {
 export function setLanguage(name) {
   language = name in STRINGS ? name : "en";
   localStorage.setItem("sluice.language", language);
-  document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";
+  document.documentElement.lang = hasLetters ? WITH_LETTERS[language] : language;
   document.title = t("page.title");
   paintDocument();
   for (const paint of painters) paint();
@@ -42,4 +44,14 @@ export function setLanguage(name) {
 export function firstLanguage() {
   const asked = new URLSearchParams(location.search).get("lang") ?? localStorage.getItem("sluice.language");
   return asked ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
+}
+
+/**
+ * Waits for Chinese letters, on a machine that has none of its own. What Chromium lays out while they are on their way
+ * keeps boxes in their place, in every element that says the same words, until its language is another: so it is then.
+ */
+export async function haveLetters() {
+  await document.fonts.load('1em "Sluice Han"', "中").catch(() => {}); // there are none: boxes, then
+  hasLetters = true;
+  for (const node of document.querySelectorAll("[lang]")) node.lang = WITH_LETTERS[node.lang] ?? node.lang;
 }
