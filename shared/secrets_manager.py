@@ -141,7 +141,9 @@ def _answer(status: int, body: bytes) -> Mapping[str, Any]:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
-    if status == 200 and isinstance(document, dict):
+    if status == 200:
+        if not isinstance(document, dict):  # `http.client` says nothing of an answer that was cut off
+            raise Passing("Secrets Manager's answer is not whole")
         return document
     code = _error_code(document) or f"status {status}"
     if status >= 500 or status == 429 or code in THROTTLING:

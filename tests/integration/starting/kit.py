@@ -35,10 +35,12 @@ ROLE = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer of the service; a body that is None closes the connection instead."""
+    """One answer of the service."""
 
     status: int
-    body: bytes | None
+    body: bytes
+    raw: bool = False
+    """Whether the body is all that is sent, whatever it is; then the connection is closed."""
 
 
 def value(secret: str = PLANTED, version: str = VERSION) -> Reply:
@@ -85,7 +87,8 @@ class ScriptedManager:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 reply = manager._take(body, dict(self.headers.items()))
-                if reply.body is None:
+                if reply.raw:
+                    self.wfile.write(reply.body)
                     self.close_connection = True
                     return
                 with contextlib.suppress(ConnectionError):  # whoever asked has had enough
