@@ -126,6 +126,12 @@ def test_changed_and_changed_back_publishes_nothing(strict: Any) -> None:
     assert strict.publish_version(FunctionName=NAME)["Version"] == "1"
 
 
+def test_the_last_version_deleted_makes_room_for_one_of_the_same(strict: Any) -> None:
+    assert strict.publish_version(FunctionName=NAME)["Version"] == "1"
+    strict.delete_function(FunctionName=NAME, Qualifier="1")
+    assert strict.publish_version(FunctionName=NAME)["Version"] == "2"
+
+
 def test_a_version_keeps_its_code_and_settings(strict: Any) -> None:
     strict.publish_version(FunctionName=NAME)
     strict.update_function_configuration(FunctionName=NAME, Environment={"Variables": {"KEY": "two"}})
