@@ -84,7 +84,9 @@ def test_a_candidate_is_asked_at_its_own_address_with_signatures_for_the_public_
     candidate = "https://candidate.example"
     world.functions[candidate] = world.functions[world.urls[name]]
     with world.client() as client:
-        prober = SignedProber(Secrets(), client, world.urls.__getitem__, wait=Waiting().wait)
+        prober = SignedProber(
+            Secrets(), client, world.urls.__getitem__, wait=Waiting().wait, clock=Waiting().clock
+        )
         prober.probe(state_of(name), candidate)
     assert {request.url.host for request in world.requests} == {"candidate.example"}
 
@@ -137,7 +139,9 @@ def test_a_function_that_answers_whom_it_must_refuse_does_not_pass(question: str
         return world.functions[world.urls["paid_stream"]].answer(request)
 
     with httpx.Client(transport=httpx.MockTransport(credulous)) as client:
-        prober = SignedProber(Secrets(), client, world.urls.__getitem__, wait=Waiting().wait)
+        prober = SignedProber(
+            Secrets(), client, world.urls.__getitem__, wait=Waiting().wait, clock=Waiting().clock
+        )
         with pytest.raises(ProbeFailed, match=question):
             prober.probe(state_of("paid_stream"), world.urls["paid_stream"])
 
@@ -189,6 +193,6 @@ def test_a_state_without_signing_keys_is_named() -> None:
     world = World()
     keyless = FunctionState("paid_stream", "c0de", {}, {}, 512, 330, 8, "3.13", "x86_64")
     with world.client() as client:
-        prober = SignedProber(Secrets(), client, world.urls.__getitem__)
+        prober = SignedProber(Secrets(), client, world.urls.__getitem__, clock=Waiting().clock)
         with pytest.raises(ProbeFailed, match="QSTASH_CURRENT_SIGNING_KEY"):
             prober.probe(keyless, world.urls["paid_stream"])

@@ -91,7 +91,7 @@ def test_another_function_behind_a_lanes_address_shows_though_all_of_its_answers
 
     assert broken.name == "paid_vision"
     with httpx.Client(transport=httpx.MockTransport(answer)) as client:
-        table = Verifier(world.urls, KEYS, client).verify()
+        table = Verifier(world.urls, KEYS, client, clock=Waiting().clock).verify()
     assert red(table) == {(signed_for("paid_vision"), "paid_vision"), (NEXT_KEY, "paid_vision")}
 
 
