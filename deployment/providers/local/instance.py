@@ -115,7 +115,7 @@ class Instance:
             try:
                 await self._run()
                 self.failure = ""
-            except DeployError as error:
+            except (DeployError, OSError) as error:  # OSError: the bundle is gone, or the machine is full
                 self.failure = str(error)
             self.port = None
             await self._end_process()

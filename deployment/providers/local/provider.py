@@ -63,7 +63,7 @@ class LocalProvider:
         self._records = Records(self.layout.folder)
         self._secrets = SecretFiles(self.layout.secrets)
         services = environment.services
-        self._supervision = Supervision(self.layout, services.module if services else None)
+        self.supervision = Supervision(self.layout, services.module if services else None)
 
     @cached_property
     def objects(self) -> FolderStore:
@@ -94,7 +94,7 @@ class LocalProvider:
 
     def observe(self, names: Sequence[str]) -> Observed:
         records = self._records.read()
-        commands = self._supervision.running()
+        commands = self.supervision.running()
         served = (commands.status() if commands else None) or {}
         found = {name: _observed(records[name], served=name in served) for name in names if name in records}
         return Observed(found, artefacts=self._artefacts())
@@ -176,10 +176,10 @@ class LocalProvider:
         """Remove a function; with the last one go the supervisor and the world around the environment."""
         self._records.forget(function)
         if self._records.read():
-            if commands := self._supervision.running():
+            if commands := self.supervision.running():
                 commands.settle()
             return
-        self._supervision.end()
+        self.supervision.end()
         self._remove_services()
         for folder in (self.layout.artefacts, self.layout.logs):
             shutil.rmtree(folder, ignore_errors=True)
@@ -189,7 +189,7 @@ class LocalProvider:
 
     def end(self) -> None:
         """End everything that runs, and keep all that is recorded; the next write starts it again."""
-        self._supervision.end()
+        self.supervision.end()
 
     def client(self) -> httpx.Client:
         return httpx.Client(trust_env=False, verify=False, timeout=30)  # noqa: S501  # plain HTTP on one machine
@@ -203,7 +203,7 @@ class LocalProvider:
 
     @cached_property
     def _declaration(self) -> Declared:
-        module = self._supervision.services
+        module = self.supervision.services
         if module is None:
             return Declared({})
         declared = load_outside(module).declare(make_private(self.layout.services))
@@ -251,7 +251,7 @@ class LocalProvider:
         Raises:
             ProviderError: the text says what could not be done, and why.
         """
-        commands = self._supervision.started()
+        commands = self.supervision.started()
         problems = commands.settle((function, fingerprint) for fingerprint in run)
         ours = [each for each in problems if each.function == function and each.fingerprint in {"", *run}]
         if ours:

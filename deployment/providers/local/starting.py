@@ -14,6 +14,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+from deployment.bundles.exclusion import exclusive
 from deployment.catalogue import ROOT
 from deployment.errors import ProviderError
 from deployment.providers.local.control import Commands, Endpoint
@@ -24,6 +25,7 @@ START_SECONDS = 90.0
 END_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _TAIL_LINES = 20
+_DETACHED = '"$@" </dev/null >>"$0" 2>&1 & echo $!'
 _HANDED_ON = ("HOME", "PATH", "LANG", "TMPDIR")
 
 
@@ -52,10 +54,16 @@ class Supervision:
         found = self.running()
         if found is not None:
             return found
-        process = None if self._lives() else self._start()
+        # One command starts or ends at a time: a second supervisor that is slow to notice the first would
+        # take over in the moment in which that one ends.
+        with exclusive(make_private(self.layout.logs)):
+            return self._started()
+
+    def _started(self) -> Commands:
+        pid = None if self._lives() else self._start()
         deadline = time.monotonic() + START_SECONDS
         while (found := self.running()) is None:
-            if process is not None and process.poll() is not None and not self._lives():
+            if pid is not None and not _runs(pid) and not self._lives():
                 raise ProviderError(f"The supervisor ended at its start:\n{self._log_tail()}")
             if time.monotonic() > deadline:
                 raise ProviderError(f"The supervisor does not answer:\n{self._log_tail()}")
@@ -70,6 +78,10 @@ class Supervision:
         """
         if not self._lives():
             return
+        with exclusive(self.layout.logs):
+            self._end()
+
+    def _end(self) -> None:
         endpoint = Endpoint.read(self.layout.endpoint)
         if endpoint is not None:
             Commands(endpoint).end()
@@ -90,19 +102,19 @@ class Supervision:
             return False
         return False
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        make_private(self.layout.logs)
+    def _start(self) -> int:
+        """Start the supervisor as nobody's child: it outlives the command, and nobody waits for its end."""
         command = [sys.executable, "-m", "deployment.providers.local", str(self.layout.folder.resolve())]
-        with self.layout.supervisor_log.open("ab") as log:
-            return subprocess.Popen(
-                [*command, *([self.services] if self.services else [])],
-                cwd=ROOT,
-                env={name: os.environ[name] for name in _HANDED_ON if name in os.environ},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        started = subprocess.run(
+            ["/bin/sh", "-c", _DETACHED, str(self.layout.supervisor_log.resolve()), *command]
+            + ([self.services] if self.services else []),
+            cwd=ROOT,
+            env={name: os.environ[name] for name in _HANDED_ON if name in os.environ},
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            check=True,
+        )
+        return int(started.stdout)
 
     def _kill(self, endpoint: Endpoint | None) -> None:
         """Kill a supervisor that hangs: it holds the lock, so the process of that number is it."""
@@ -113,3 +125,11 @@ class Supervision:
     def _log_tail(self) -> str:
         lines = self.layout.supervisor_log.read_text(errors="replace").splitlines()
         return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -119,7 +119,10 @@ class Supervisor:
 
     async def _settle(self, name: str, record: FunctionRecord) -> list[Problem]:
         served = self._served[name]
-        wanted = {each for each, share in record.live.items() if share} | served.held.keys()
+        live = {each for each, share in record.live.items() if share}
+        # What takes calls by now needs nobody to hold it, and goes as soon as it takes none any more.
+        served.held = {each: until for each, until in served.held.items() if each not in live}
+        wanted = live | served.held.keys()
         problems = []
         for fingerprint in wanted - served.instances.keys():
             try:
@@ -132,7 +135,7 @@ class Supervisor:
                 await served.instances[fingerprint].wait_ready()
             except DeployError as error:
                 problems.append(Problem(name, fingerprint, str(error)))
-                if not record.live.get(fingerprint):
+                if fingerprint not in live:
                     served.held.pop(fingerprint, None)  # whoever asks again gets a new process
                     wanted.discard(fingerprint)
         served.front.stopped = record.stopped
@@ -140,7 +143,7 @@ class Supervisor:
             {
                 served.instances[each]: share
                 for each, share in record.live.items()
-                if share and each in served.instances
+                if each in live & served.instances.keys()
             }
         )
         for fingerprint in served.instances.keys() - wanted:
@@ -151,17 +154,19 @@ class Supervisor:
         revision = record.revision(fingerprint)
         if revision is None:
             raise Refused(f"there is no revision {fingerprint}")
-        held_by_identity = frozenset(record.resources.get(Kind.IDENTITY, {}).get("secrets", ()))
         state = revision.state
         source = Source(
             state,
             self._layout.bundle(state.code),
             self._log_file(name, record),
-            lambda: self._values(state, held_by_identity),
+            lambda: self._values(state),
         )
         return Instance(source, self._guard)
 
-    def _values(self, state: FunctionState, allowed: frozenset[str]) -> dict[str, str]:
+    def _values(self, state: FunctionState) -> dict[str, str]:
+        """Return the values of a state's secrets, as its identity holds them at this moment."""
+        record = self._records.read().get(state.name, FunctionRecord())
+        allowed = record.resources.get(Kind.IDENTITY, {}).get("secrets", ())
         foreign = sorted(pin.name for pin in state.secrets.values() if pin.name not in allowed)
         if foreign:
             raise Refused(f"{state.name} may not read {', '.join(foreign)}: its identity does not hold them.")
