@@ -18,7 +18,7 @@ def interpreter(folder: Path, version: str, python: str = "3.99") -> Path:
     """Write a stand-in of an interpreter that answers with a version, or fails as a shim does."""
     folder.mkdir(parents=True)
     path = folder / f"python{python}"
-    path.write_text(f"#!/bin/sh\necho {version}\n" if version else "#!/bin/sh\nexit 127\n")
+    path.write_text(f"#!/bin/sh\necho {version}\n" if version else "#!/bin/sh\necho 3.99.9\nexit 127\n")
     path.chmod(0o755)
     return path
 
