@@ -128,15 +128,38 @@ class Once(Fault):
             self._fault.after(call, 1)
 
 
-class Always(Once):
+class Always(Fault):
     """Another fault, at the first attempt of every call."""
 
     def __init__(self, fault: Fault) -> None:
-        super().__init__(0, fault)
+        super().__init__()
+        self._fault = fault
+        self._now: Recorded | None = None
+        self._failed: Recorded | None = None
 
     def number(self, recorded: Recorded) -> int:
-        # The first attempt of each call is an odd one, since every second attempt goes well.
-        return (super().number(recorded) + 1) % 2
+        """Return 0 for the attempt that follows one which was made to fail."""
+        super().number(recorded)
+        again, self._now, self._failed = recorded == self._failed, recorded, None
+        return 0 if again else 1
+
+    def before(self, call: Call, number: int) -> None:
+        if number:
+            with self._noted():
+                self._fault.before(call, 1)
+
+    def after(self, call: Call, number: int) -> None:
+        if number:
+            with self._noted():
+                self._fault.after(call, 1)
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._failed = self._now
+            raise
 
 
 @pytest.fixture(params=[First, Later], ids=["first", "later"])

@@ -276,6 +276,24 @@ def test_what_was_changed_by_hand_is_in_the_plan_and_brought_back(world: World, 
     assert world.plan(world.wanted()).empty
 
 
+def test_only_what_streams_has_an_address_that_streams(empty: World) -> None:
+    modes = {
+        name: empty.provider().resources(spec, stopped=False)[Kind.ADDRESS]["live.url"]["mode"]
+        for name, spec in empty.catalogue.items()
+    }
+    assert {name for name, mode in modes.items() if mode == "RESPONSE_STREAM"} == {"events"}
+
+
+def test_an_address_that_streams_is_deployed_as_one(tmp_path: Path) -> None:
+    with new_world(tmp_path, ("events",)) as world:
+        world.apply(world.wanted())
+        assert world.plan(world.wanted()).empty
+        config = world.client("lambda").get_function_configuration(
+            FunctionName="sluice-staging-events", Qualifier="live"
+        )
+        assert config["Environment"]["Variables"]["AWS_LWA_INVOKE_MODE"] == "response_stream"
+
+
 def test_an_alias_led_elsewhere_by_hand_is_led_back(world: World) -> None:
     before = world.live(LANE)
     hand("another version live")(world)
