@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployment.catalogue import FunctionSpec
+from deployment.providers.local.processes import plain_environment
 from shared.config import ConcurrencyConfig, SigningKeys, get_concurrency_config
 from shared.routing import Lane, Provider, models_of
 
@@ -58,13 +59,7 @@ def environment_of(spec: FunctionSpec, wiring: Wiring, home: Path) -> dict[str, 
         del given["REDIS_URL"]  # exactly one of the two ways is configured
     if "ROUTE_URL" in spec.environment_names:
         given["ROUTE_URL"] = wiring.url(spec.name)
-    return given | {
-        "HOME": str(home),
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-        "THREADS": str(_threads(spec, get_concurrency_config(wiring.overrides))),
-    }
+    return given | plain_environment(home, _threads(spec, get_concurrency_config(wiring.overrides)))
 
 
 def _everything(wiring: Wiring) -> dict[str, str]:

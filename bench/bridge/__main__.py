@@ -24,7 +24,7 @@ from typing import Any
 from bench.bridge.channels import SECRET
 from bench.bridge.usage import cpu_seconds, reads, resident_kib
 from bench.bridge.writer import create
-from devstack.processes import FunctionProcess, free_ports
+from devstack.processes import FunctionProcess, free_ports, source_command
 from devstack.valkey import EmbeddedValkey
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +101,12 @@ def _start_bridge(stack: ExitStack, valkey: EmbeddedValkey) -> FunctionProcess:
     }
     bundle, (port,) = ROOT / "functions/events", free_ports(1)
     process = FunctionProcess(
-        "events", bundle=bundle, port=port, environment=environment, log_file=folder / "log"
+        "events",
+        bundle=bundle,
+        command=source_command(bundle, "events", port),
+        port=port,
+        environment=environment,
+        log_file=folder / "log",
     )
     process.start()
     stack.callback(lambda: print(process.log_file.read_text(), end=""))

@@ -141,9 +141,11 @@ class FunctionProcess:
         return False
 
     def listens(self) -> bool:
+        """Tell whether somebody listens at the function's port."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return True
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                # Where nobody listens, the caller may be given this very port, and be connected to itself.
+                return bool(connection.getsockname() != connection.getpeername())
         except OSError:
             return False
 

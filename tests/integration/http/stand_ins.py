@@ -22,7 +22,7 @@ from flask import Request, Response
 from werkzeug.routing import Rule
 from werkzeug.serving import make_server
 
-from devstack.processes import FunctionProcess
+from devstack.processes import FunctionProcess, source_command
 from devstack.valkey import free_port
 from shared.llm.runner import Outcome, StopSignal, TemplateCall
 from shared.routing import Template
@@ -77,10 +77,12 @@ def run_server(server: Any) -> Iterator[str]:
 def run_function(name: str, environ: Mapping[str, str], folder: Path) -> Iterator[str]:
     """Run one function's `main.py` as its own process, as `functions-framework` serves it everywhere."""
     environment = {**environ, "PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
+    source, port = REPOSITORY / "functions" / name, free_port()
     process = FunctionProcess(
         name,
-        bundle=REPOSITORY / "functions" / name,
-        port=free_port(),
+        bundle=source,
+        command=source_command(source, name, port),
+        port=port,
         environment=environment,
         log_file=folder / f"{name}.log",
     )
