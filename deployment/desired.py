@@ -65,6 +65,7 @@ def wanted(
         resources={name: provider.resources(spec, stopped=name in stopped) for name, spec in specs.items()},
         schedule=sweep_properties(get_time_settings(environment.variables).sweep_minutes, urls),
         keep=environment.releases.keep,
+        stopped=frozenset(stopped),
     )
 
 
@@ -80,14 +81,14 @@ def as_released(
 
     What was stopped since stays stopped. The schedule is none of a release's and left as it is.
     """
-    resources: dict[str, Mapping[Kind, Properties]] = {
-        name: {Kind(kind): properties for kind, properties in kinds.items()}
+    resources = {
+        name: {
+            **{Kind(kind): properties for kind, properties in kinds.items()},
+            Kind.CAPACITY: _capacity(provider, specs[name], kinds[Kind.CAPACITY], stopped=name in stopped),
+        }
         for name, kinds in release.settings.items()
+        if name in specs
     }
-    for name in release.states:
-        if name in stopped:
-            halted = provider.resources(specs[name], stopped=True)
-            resources[name] = {**resources[name], Kind.CAPACITY: halted[Kind.CAPACITY]}
     states = {name: release.states[name] for name in in_order(specs) if name in release.states}
     return Desired(
         environment.name,
@@ -95,7 +96,16 @@ def as_released(
         resources,
         keep=environment.releases.keep,
         note=f"rollback to {release.number}",
+        stopped=frozenset(stopped),
     )
+
+
+def _capacity(provider: Provider, spec: FunctionSpec, recorded: Properties, *, stopped: bool) -> Properties:
+    """Return the capacity that a release had; being stopped or not is none of a release's."""
+    halted = provider.resources(spec, stopped=True)[Kind.CAPACITY]
+    if stopped:
+        return halted
+    return provider.resources(spec, stopped=False)[Kind.CAPACITY] if recorded == halted else recorded
 
 
 def with_secrets_of(target: Desired, newer: Mapping[str, FunctionState]) -> Desired:

@@ -72,6 +72,8 @@ class Desired:
     keep: int = 5
     """Revisions of each function, and releases, that are kept to roll back to."""
     note: str = "apply"
+    stopped: frozenset[str] = frozenset()
+    """The functions that take no calls, and so no probe either."""
 
 
 def make_plan(desired: Desired, observed: Observed, past: Past, canary: Canary | None = None) -> Plan:
@@ -88,7 +90,7 @@ def make_plan(desired: Desired, observed: Observed, past: Past, canary: Canary |
         steps += _ensure(name, desired, found[name], (Kind.IDENTITY, Kind.LOGS, Kind.ADDRESS))
     for name, state in states.items():
         steps += _publish(state, found[name], observed, past)
-    steps += _go_live(states, found, canary or Canary())
+    steps += _go_live(states, found, canary or Canary(), desired.stopped)
     for name in states:
         steps += _ensure(name, desired, found[name], (Kind.CAPACITY,))
     steps += _schedule(desired, observed)
@@ -163,21 +165,24 @@ def _publish(
 
 
 def _go_live(
-    states: Mapping[str, FunctionState], found: Mapping[str, ObservedFunction], canary: Canary
+    states: Mapping[str, FunctionState],
+    found: Mapping[str, ObservedFunction],
+    canary: Canary,
+    stopped: frozenset[str],
 ) -> Iterator[Step]:
     moving = [
         state
         for name, state in states.items()
         if state.fingerprint is None or found[name].live != {state.fingerprint: WHOLE}
     ]
-    for state in moving:
-        yield Probe(state.name, state)
+    yield from (Probe(state.name, state) for state in moving if state.name not in stopped)
     for percent in canary.percents:
         # What never served has nothing to be compared with: it goes live whole, in the last part.
         part = [state for state in moving if percent == WHOLE or found[state.name].live]
         yield from (Shift(state.name, state, percent, dict(found[state.name].live)) for state in part)
         if part and percent != WHOLE:
-            yield Settle(canary.wait_seconds, tuple(state.name for state in part))
+            asked = tuple(state.name for state in part if state.name not in stopped)
+            yield Settle(canary.wait_seconds, asked)
 
 
 def _schedule(desired: Desired, observed: Observed) -> Iterator[EnsureSchedule]:

@@ -254,3 +254,12 @@ def test_a_revision_that_takes_calls_is_never_removed() -> None:
     (only,) = provider.machines["events"].revisions
     with pytest.raises(Refused):
         provider.prune("events", only.id)
+
+
+def test_a_stopped_function_is_led_to_its_new_revision_without_a_probe_that_nobody_would_answer() -> None:
+    provider, prober = deployed(), Answers()
+    wanted = replace(desired(state("lane_a", "beef00")), stopped=frozenset({"lane_a"}))
+    apply(wanted, provider, prober=prober, canary=Canary((10, 100), 1))
+    assert prober.asked == []
+    (live,) = provider.machines["lane_a"].live
+    assert live.startswith("beef00")
