@@ -19,7 +19,7 @@ from tests.chromium_kit import chromium
 
 FIRST_TOKEN_MS = 40
 expect.set_options(timeout=20_000)
-SETTINGS = {"LEASE_SECONDS": "1.5", "MODEL_IDLE_SECONDS": "2", "HEARTBEAT_SECONDS": "2"}
+SETTINGS = {"LEASE_SECONDS": "2", "MODEL_IDLE_SECONDS": "2", "HEARTBEAT_SECONDS": "2"}
 
 
 @pytest.fixture(

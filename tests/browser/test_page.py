@@ -132,8 +132,7 @@ def test_a_screen_reader_hears_each_block_once_and_not_while_it_grows(prepared: 
     complete = card.locator(".complete")
     expect(complete).to_have_attribute("aria-live", "polite")
     expect(card.locator(".growing").first).to_have_attribute("aria-hidden", "true")
-    complete.evaluate("(region) => { for (const block of region.children) block.heard = true; }")
-    heard = complete.evaluate("(region) => region.childElementCount")
+    heard = complete.evaluate("(region) => [...region.children].map((block) => (block.heard = true)).length")
     assert heard > 0
     prepared.hurry()
     prepared.expect_the_model_s_words(card, label)
