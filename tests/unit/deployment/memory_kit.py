@@ -289,9 +289,7 @@ def plan(wanted: Desired, provider: MemoryProvider, canary: Canary | None = None
     schedule = dict(wanted.schedule or {})
     if "actions" in observed.urls:
         schedule = {k: v.replace("${url:actions}", observed.urls["actions"]) for k, v in schedule.items()}
-    resolved = Desired(
-        wanted.environment, wanted.states, wanted.resources, schedule, wanted.keep, wanted.note
-    )
+    resolved = replace(wanted, schedule=schedule)
     return make_plan(resolved, observed, past(provider, wanted.keep), canary)
 
 
