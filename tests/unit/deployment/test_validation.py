@@ -139,6 +139,12 @@ def test_no_lane_can_be_given_any_secret_beyond_its_own(lane: Lane) -> None:
         assert any(f"hands over {secret}, which {lane} must not hold" in line for line in problems)
 
 
+def test_why_a_key_is_not_a_lane_s_is_said_of_lanes_alone() -> None:
+    assert lines(on_aws(), with_secret("actions", "GLM_API_KEY")) == [
+        f"{FUNCTIONS}: [functions.actions] uses: hands over GLM_API_KEY, which actions must not hold"
+    ]
+
+
 def test_two_functions_with_one_url_are_refused() -> None:
     urls = {
         "paid_stream": "https://fn.example/a",
@@ -337,6 +343,12 @@ def test_limits_follow_the_variables_that_functions_will_read() -> None:
     assert any(
         "[functions.events] timeout_seconds: is 900, but must exceed MAX_CONNECTION_SECONDS = 890" in line
         for line in more
+    )
+
+
+def test_what_only_lambda_bounds_is_judged_on_lambda_alone() -> None:
+    assert (
+        lines(on_gcp(functions=differing("paid_stream", reserved_concurrency=1, log_retention_days=31))) == []
     )
 
 
