@@ -14,7 +14,7 @@ pins.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -67,6 +67,8 @@ class SignedProber:
     """Returns a function's public URL, which never changes; asked only for functions that have one."""
     log_of: Callable[[str], str] = _nowhere
     """Says where a function's log is to be read; empty when nobody knows."""
+    stopped: Collection[str] = ()
+    """Functions that somebody has stopped: where their candidates answer for nobody, that is no failure."""
     patience_seconds: float = PATIENCE_SECONDS
     wait: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
@@ -81,14 +83,22 @@ class SignedProber:
         """
         deadline = self.clock() + self.patience_seconds
         for question in self._questions(state):
-            answer = self._ask_patiently(url, question, deadline)
+            answer = self._ask_patiently(state.name, url, question, deadline)
+            if self._is_stopped(state.name, answer):
+                return
             if not answer.right:
                 raise ProbeFailed(self._failure(state.name, url, question, answer))
 
-    def _ask_patiently(self, url: str, question: Question, deadline: float) -> Answer:
+    def _ask_patiently(self, name: str, url: str, question: Question, deadline: float) -> Answer:
         while _may_pass(answer := ask(self.client, url, question)) and self.clock() < deadline:
+            if self._is_stopped(name, answer):
+                break
             self.wait(PAUSE_SECONDS)
         return answer
+
+    def _is_stopped(self, name: str, answer: Answer) -> bool:
+        """Tell whether it is the kill switch that answers, as Lambda does: nothing can be asked then."""
+        return name in self.stopped and answer.status == _TOO_MANY
 
     def _questions(self, state: FunctionState) -> Iterator[Question]:
         if takes_deliveries(state.name):

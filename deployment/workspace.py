@@ -70,6 +70,8 @@ class Workspace:
     root: Path = ROOT
     packages: Mapping[str, Package] = field(default_factory=dict)
     """By function; what `build` made of the files as they are."""
+    open_outside: Callable[[], httpx.Client] = httpx.Client
+    """Makes the client that reaches QStash."""
 
     @property
     def names(self) -> list[str]:
@@ -177,7 +179,7 @@ class Workspace:
         return Executor(
             provider=self.provider,
             lock=lock,
-            prober=SignedProber(self.provider.secrets, self.client, self.address_of),
+            prober=SignedProber(self.provider.secrets, self.client, self.address_of, stopped=self.stopped()),
             scheduler=_LateScheduler(self),
             progress=self.progress,
             packages={package.digest: package.file for package in self.packages.values()},
@@ -269,7 +271,7 @@ class Workspace:
 
     @cached_property
     def _outside(self) -> httpx.Client:
-        return httpx.Client()
+        return self.open_outside()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from deployment.cli.releasing import confirm
 from deployment.cli.switching import read_value
 from deployment.cli.watching import show_verification
 from deployment.errors import Refused
-from deployment.rotation import IN_FLIGHT_SECONDS, OURS_TO_MAKE, SECOND, Rotation
+from deployment.rotation.secrets import OURS_TO_MAKE, SECOND, SecretRotation
+from deployment.rotation.signing_keys import IN_FLIGHT_SECONDS, SigningKeyRotation
 from deployment.verification import Table
 from deployment.workspace import QSTASH_TOKEN, Workspace
 
@@ -21,8 +22,7 @@ def rotate_keys(workspace: Workspace, options: argparse.Namespace, terminal: Ter
     brought everywhere. A rotation that was broken off is finished first, and nothing is rolled.
     """
     confirm(workspace.environment, options, terminal, "rotate keys")
-    rotation = Rotation(workspace, terminal.note, options.in_flight)
-    table = _rotate(rotation, options, terminal)
+    table = _rotate(workspace, options, terminal)
     if terminal.as_json:
         terminal.answer(table.to_json())
     else:
@@ -52,12 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _rotate(rotation: Rotation, options: argparse.Namespace, terminal: Terminal) -> Table:
+def _rotate(workspace: Workspace, options: argparse.Namespace, terminal: Terminal) -> Table:
     if options.secret is None:
-        if options.finish:
-            raise Refused("--finish goes with --secret: signing keys need no second call.")
-        return rotation.signing_keys()
+        if options.finish or options.now:
+            raise Refused("--finish and --now go with --secret: signing keys need no second call.")
+        return SigningKeyRotation(workspace, terminal.note, options.in_flight).rotate()
+    rotation = SecretRotation(workspace, terminal.note)
     if options.secret == QSTASH_TOKEN:
+        if options.finish:
+            raise Refused(
+                f"--finish does not go with {QSTASH_TOKEN}: revoke the old one in QStash's console."
+            )
         return rotation.token(read_value(QSTASH_TOKEN, terminal))
     if options.finish:
         return rotation.finish(options.secret, now=options.now)
