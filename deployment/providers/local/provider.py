@@ -72,7 +72,7 @@ class LocalProvider:
     @property
     def secrets(self) -> SecretFiles:
         """Return the environment's secrets; those of the services are among them from the first look on."""
-        self._declared()
+        _ = self._declared
         return self._secrets
 
     def check(self) -> None:
@@ -81,7 +81,7 @@ class LocalProvider:
 
     def variables(self) -> Mapping[str, str]:
         """Return the addresses of the services, which are chosen by the first look and kept."""
-        return self._declared().variables
+        return self._declared.variables
 
     def resources(self, spec: FunctionSpec, *, stopped: bool) -> Mapping[Kind, Properties]:
         names = (secret_name(self._environment, name) for name in self._environment.secrets_of(spec))
@@ -197,12 +197,9 @@ class LocalProvider:
     def close(self) -> None:
         """There are no connections to let go of."""
 
-    def _declared(self) -> Declared:
-        """Return what the services declare, with their secrets in the store."""
-        return self._declaration
-
     @cached_property
-    def _declaration(self) -> Declared:
+    def _declared(self) -> Declared:
+        """Return what the services declare; their secrets are in the store from then on."""
         module = self.supervision.services
         if module is None:
             return Declared({})
@@ -216,7 +213,7 @@ class LocalProvider:
     def _remove_services(self) -> None:
         if not self.layout.services.is_dir():
             return
-        declared = self._declared()
+        declared = self._declared
         for variable in declared.secrets:
             self._secrets.remove(secret_name(self._environment, variable))
         for variable, value in declared.suggested.items():

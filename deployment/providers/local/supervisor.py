@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from deployment.errors import DeployError, Refused
@@ -123,31 +124,28 @@ class Supervisor:
         # What takes calls by now needs nobody to hold it, and goes as soon as it takes none any more.
         served.held = {each: until for each, until in served.held.items() if each not in live}
         wanted = live | served.held.keys()
-        problems = []
-        for fingerprint in wanted - served.instances.keys():
-            try:
-                served.instances[fingerprint] = self._new_instance(name, record, fingerprint)
-                served.instances[fingerprint].start()
-            except DeployError as error:
-                problems.append(Problem(name, fingerprint, str(error)))
-        for fingerprint in wanted & served.instances.keys():
-            try:
-                await served.instances[fingerprint].wait_ready()
-            except DeployError as error:
-                problems.append(Problem(name, fingerprint, str(error)))
-                if fingerprint not in live:
-                    served.held.pop(fingerprint, None)  # whoever asks again gets a new process
-                    wanted.discard(fingerprint)
+        problems = self._start(name, record, wanted - served.instances.keys())
+        problems += await _wait_ready(name, served, wanted & served.instances.keys())
+        for failed in {problem.fingerprint for problem in problems} - live:
+            served.held.pop(failed, None)  # whoever asks again gets a new process
+            wanted.discard(failed)
         served.front.stopped = record.stopped
-        served.front.weights.set(
-            {
-                served.instances[each]: share
-                for each, share in record.live.items()
-                if each in live & served.instances.keys()
-            }
-        )
+        running = live & served.instances.keys()
+        served.front.weights.set({served.instances[each]: record.live[each] for each in sorted(running)})
         for fingerprint in served.instances.keys() - wanted:
             self._end_later(served.instances.pop(fingerprint))
+        return problems
+
+    def _start(self, name: str, record: FunctionRecord, fingerprints: Collection[str]) -> list[Problem]:
+        problems = []
+        for fingerprint in fingerprints:
+            try:
+                instance = self._new_instance(name, record, fingerprint)
+            except DeployError as error:
+                problems.append(Problem(name, fingerprint, str(error)))
+            else:
+                self._served[name].instances[fingerprint] = instance
+                instance.start()
         return problems
 
     def _new_instance(self, name: str, record: FunctionRecord, fingerprint: str) -> Instance:
@@ -172,7 +170,7 @@ class Supervisor:
             raise Refused(f"{state.name} may not read {', '.join(foreign)}: its identity does not hold them.")
         return {variable: self._secrets.read(pin) for variable, pin in state.secrets.items()}
 
-    def _log_file(self, name: str, record: FunctionRecord) -> Any:
+    def _log_file(self, name: str, record: FunctionRecord) -> Path:
         """Return where a function's log is added to; one that has grown too long is put aside first."""
         file = self._layout.log(name)
         file.parent.mkdir(exist_ok=True)
@@ -198,6 +196,16 @@ class Supervisor:
         except asyncio.CancelledError:
             await instance.end()
             raise
+
+
+async def _wait_ready(name: str, served: Served, fingerprints: Collection[str]) -> list[Problem]:
+    problems = []
+    for fingerprint in fingerprints:
+        try:
+            await served.instances[fingerprint].wait_ready()
+        except DeployError as error:
+            problems.append(Problem(name, fingerprint, str(error)))
+    return problems
 
 
 def _status(served: Served) -> dict[str, Any]:
