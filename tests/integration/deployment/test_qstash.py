@@ -126,8 +126,9 @@ def test_a_schedule_that_somebody_changed_is_seen_and_brought_back(
 
 
 def test_a_schedule_that_somebody_paused_runs_again(
-    schedule: SweepSchedule, qstash: QStash, client: httpx.Client
+    schedule: SweepSchedule, qstash: QStash, client: httpx.Client, requests: Requests
 ) -> None:
+    """Also where writing a schedule again would leave it paused, as the stand-in does not."""
     schedule.ensure(WANTED)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     client.post(f"{qstash.url}/v2/schedules/{schedule.id}/pause", headers=headers).raise_for_status()
@@ -138,6 +139,7 @@ def test_a_schedule_that_somebody_paused_runs_again(
     resumed = schedule.observe()
     assert resumed is not None
     assert resumed.properties == WANTED
+    assert requests.writes[-1] == f"POST /v2/schedules/{schedule.id}/resume"
 
 
 def test_each_environment_has_a_schedule_of_its_own(qstash: QStash, schedule: SweepSchedule) -> None:
