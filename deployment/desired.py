@@ -7,7 +7,7 @@ that has no value yet is refused here, before anything is written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from deployment.catalogue import FunctionSpec
@@ -26,10 +26,10 @@ from shared.config import get_time_settings
 PRODUCER, BRIDGE = "actions", "events"
 
 
-def in_order(specs: Mapping[str, FunctionSpec]) -> list[str]:
+def in_order(names: Iterable[str]) -> list[str]:
     """Return the functions in the order in which they go live: workers, the bridge, the producer."""
     last = {BRIDGE: 1, PRODUCER: 2}
-    return sorted(specs, key=lambda name: last.get(name, 0))
+    return sorted(names, key=lambda name: last.get(name, 0))
 
 
 def wanted(
@@ -106,6 +106,15 @@ def _capacity(provider: Provider, spec: FunctionSpec, recorded: Properties, *, s
     if stopped:
         return halted
     return provider.resources(spec, stopped=False)[Kind.CAPACITY] if recorded == halted else recorded
+
+
+def as_left(target: Desired, release: Release, urls: Mapping[str, str]) -> Desired:
+    """Return a release, as `as_released` has it, with the schedule that was made together with it."""
+    producer = release.states.get(PRODUCER)
+    if producer is None:
+        return target
+    minutes = get_time_settings(producer.variables).sweep_minutes
+    return replace(target, schedule=sweep_properties(minutes, urls))
 
 
 def with_secrets_of(target: Desired, newer: Mapping[str, FunctionState]) -> Desired:

@@ -21,24 +21,34 @@ def destroy(workspace: Workspace, *, with_secrets: bool, tell: Callable[[str], N
         with_secrets: whether the secrets' values go too.
         tell: is told what goes now.
     """
-    provider, removed = workspace.provider, []
+    provider = workspace.provider
     there = workspace.observe()
+    if not there.functions and there.schedule is None and not provider.objects.list(""):
+        removed = _remove_rest(workspace, with_secrets=with_secrets)
+        provider.objects.destroy()
+        return removed
     provider.objects.ensure()
     with locked(provider.objects, f"destroy --env {workspace.environment.name}") as lock:
+        removed = []
         schedule = workspace.schedule()
         if there.schedule is not None and schedule is not None:
             schedule.remove()
             removed.append("the sweep's schedule")
-        for name in reversed(in_order(workspace.specs)):
+        for name in reversed(in_order(there.functions)):
             lock.check()
-            if name in there.functions:
-                tell(f"removing {name}")
-                provider.remove(name)
-                removed.append(name)
-        if with_secrets:
-            removed += _remove_secrets(workspace)
+            tell(f"removing {name}")
+            provider.remove(name)
+            removed.append(name)
+        removed += _remove_rest(workspace, with_secrets=with_secrets)
     provider.objects.destroy()
     return [*removed, "packages and releases"]
+
+
+def _remove_rest(workspace: Workspace, *, with_secrets: bool) -> list[str]:
+    """Remove what is left of functions that nobody can see any more, and the secrets if they go too."""
+    for name in workspace.specs:
+        workspace.provider.remove(name)
+    return _remove_secrets(workspace) if with_secrets else []
 
 
 def _remove_secrets(workspace: Workspace) -> list[str]:

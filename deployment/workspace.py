@@ -20,7 +20,7 @@ import httpx
 
 from deployment.bundles.manifests import read_source
 from deployment.catalogue import ROOT, FunctionSpec
-from deployment.desired import as_released, wanted, with_pins, with_secrets_of
+from deployment.desired import as_left, as_released, wanted, with_pins, with_secrets_of
 from deployment.environments import Environment
 from deployment.errors import DeployError, MissingSecret, Refused, WorldMoved
 from deployment.execution import Executor, Progress
@@ -84,7 +84,9 @@ class Workspace:
 
     def observe(self) -> Observed:
         """Return the environment as it is, the sweep's schedule included; reads only."""
-        observed = self.provider.observe(self.names)
+        return self._with_schedule(self.provider.observe(self.names))
+
+    def _with_schedule(self, observed: Observed) -> Observed:
         schedule = self.schedule()
         return replace(observed, schedule=schedule.observe() if schedule else None)
 
@@ -122,6 +124,14 @@ class Workspace:
 
         return want
 
+    def as_left(self, release: Release) -> Wanting:
+        """Return what the newest release left behind, the sweep's schedule included."""
+
+        def want(observed: Observed, past: Past) -> Desired:
+            return as_left(self.as_released(release)(observed, past), release, observed.urls)
+
+        return want
+
     def with_present(self, variables: Collection[str]) -> Wanting:
         """Return the newest release with the present versions of some secrets, and nothing else changed."""
 
@@ -135,8 +145,11 @@ class Workspace:
 
     def plan(self, want: Wanting, canary: Canary | None = None) -> Plan:
         """Return what leads from what is there to what is wanted; writes nothing."""
-        observed, past = self.observe(), self.past()
-        return make_plan(want(observed, past), observed, past, canary)
+        observed, past = self.provider.observe(self.names), self.past()
+        desired = want(observed, past)
+        if desired.schedule is not None:  # else QStash may be away: a rollback must be possible all the same
+            observed = self._with_schedule(observed)
+        return make_plan(desired, observed, past, canary)
 
     def apply(self, want: Wanting, command: str, canary: Canary | None = None) -> list[Plan]:
         """Bring the environment to what is wanted, and return what was done, round by round.
@@ -165,8 +178,14 @@ class Workspace:
         """Perform a saved plan.
 
         Raises:
+            Refused: it was made for another environment.
             WorldMoved: the environment is no longer as the plan was made from; nothing was done.
         """
+        if plan.environment != self.environment.name:
+            raise Refused(
+                f"This plan was made for {plan.environment}, not for {self.environment.name}. "
+                "Nothing was done."
+            )
         refuse_if_moved(plan, world_digest(self.observe(), self.past()))
         if plan.empty:
             return
@@ -179,7 +198,7 @@ class Workspace:
         return Executor(
             provider=self.provider,
             lock=lock,
-            prober=SignedProber(self.provider.secrets, self.client, self.address_of, stopped=self.stopped()),
+            prober=self.prober(),
             scheduler=_LateScheduler(self),
             progress=self.progress,
             packages={package.digest: package.file for package in self.packages.values()},
@@ -187,6 +206,10 @@ class Workspace:
             revision=git_revision(self.root),
             wait=self.wait,
         )
+
+    def prober(self) -> SignedProber:
+        """Return what asks a revision whether it works."""
+        return SignedProber(self.provider.secrets, self.client, self.address_of, stopped=self.stopped())
 
     def address_of(self, function: str) -> str:
         """Return a function's public address.

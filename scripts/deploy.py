@@ -12,6 +12,7 @@ Exit status: 0 done, or nothing to do; 1 an error, wrong usage too; 2 there is s
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -32,4 +33,6 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     from deployment.cli.main import main
 
+    # A CI system that gives up must leave what Ctrl-C leaves: what was live before, and a free lock.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     raise SystemExit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -12,13 +13,15 @@ from deployment.cli import releasing, rotating, switching, watching
 from deployment.cli.bundling import add_build
 from deployment.cli.console import Terminal
 from deployment.cli.opening import EMULATORS, end_emulator, opened
-from deployment.cli.releasing import percents_of
+from deployment.cli.quantities import count_of, percents_of, seconds_of
 from deployment.errors import DeployError
 from deployment.plan_file import load_plan
 from deployment.workspace import Workspace
 from shared.errors import ConfigError
 
 Command = Callable[[Workspace, argparse.Namespace, Terminal], int]
+Opener = Callable[[str | None, str | None, Terminal], AbstractContextManager[Workspace]]
+"""Opens an environment by its name and the cloud to imitate."""
 INTERRUPTED = 130
 
 EPILOG = """\
@@ -43,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(1, f"{self.prog}: {message}\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, open_environment: Opener = opened) -> int:
     """Run one command and return its exit status."""
     options = parser().parse_args(arguments)
     terminal = Terminal(as_json=getattr(options, "json", False))
@@ -53,13 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = options.env
         if getattr(options, "plan", None) is not None:
             name = name or load_plan(options.plan).environment
-        with opened(name, options.emulate, terminal) as workspace:
+        with open_environment(name, options.emulate, terminal) as workspace:
             command: Command = options.run
             status = command(workspace, options, terminal)
             if options.emulate and options.command == "destroy" and status == 0:
                 end_emulator(workspace, options.emulate)
             return status
-    except (DeployError, ConfigError) as error:
+    except (DeployError, ConfigError, OSError) as error:
         terminal.note(_told(error))
         return 1
     except KeyboardInterrupt:
@@ -106,7 +109,9 @@ def _add_releasing(commands: Commands) -> None:
     _add_canary(rollback)
     _add_confirm(rollback)
     listed = _command(commands, "releases", releasing.list_releases)
-    listed.add_argument("--limit", type=int, default=20, metavar="N", help="show the newest N (default: 20)")
+    listed.add_argument(
+        "--limit", type=count_of, default=20, metavar="N", help="show the newest N (default: 20)"
+    )
     destroy = _command(commands, "destroy", releasing.tear_down)
     destroy.add_argument("--with-secrets", action="store_true", help="remove the secrets' values too")
     _add_confirm(destroy)
@@ -154,7 +159,7 @@ def _add_canary(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--canary", type=percents_of, metavar="10,50,100", help="lead calls over in parts, in per cent"
     )
-    command.add_argument("--wait", type=float, metavar="SECONDS", help="how long between two parts")
+    command.add_argument("--wait", type=seconds_of, metavar="SECONDS", help="how long between two parts")
 
 
 def _add_confirm(command: argparse.ArgumentParser) -> None:

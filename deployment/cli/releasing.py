@@ -16,9 +16,9 @@ from deployment.environments import Environment
 from deployment.errors import ProtectedEnvironment, Refused
 from deployment.ledger import Release, find_release, releases
 from deployment.plan_file import load_plan, plan_to_json, save_plan
-from deployment.planner import WHOLE, Canary, state_changes
+from deployment.planner import Canary, state_changes
 from deployment.rendering import summary_of
-from deployment.rollback import check_keys, previous_of
+from deployment.rollback import check_secrets, previous_of
 from deployment.steps import Plan
 from deployment.workspace import Workspace
 
@@ -48,6 +48,8 @@ def apply(workspace: Workspace, options: argparse.Namespace, terminal: Terminal)
     build_packages(workspace, terminal)
     command = f"apply --env {workspace.environment.name}"
     if options.plan:
+        if options.canary or options.wait is not None:
+            raise Refused("--canary and --wait go with the making of a plan; a saved one says them itself.")
         saved = load_plan(options.plan)
         workspace.apply_saved(saved, command)
         done = [] if saved.empty else [saved]
@@ -62,9 +64,10 @@ def rollback(workspace: Workspace, options: argparse.Namespace, terminal: Termin
     """Bring a former release back, whole: code, configuration, secrets' versions."""
     confirm(workspace.environment, options, terminal, "rollback")
     found = releases(workspace.provider.objects)
-    target = find_release(workspace.provider.objects, options.to) if options.to else previous_of(found)
+    asked = options.to is not None
+    target = find_release(workspace.provider.objects, options.to) if asked else previous_of(found)
     if not options.present_secrets:
-        check_keys(workspace, target)
+        check_secrets(workspace, target)
     terminal.note(f"Back to release {target.number} of {moment(target.at)}, by {target.who}.")
     want = workspace.as_released(target, present_secrets=options.present_secrets)
     done = workspace.apply(want, f"rollback --to {target.number}", canary_of(workspace.environment, options))
@@ -139,26 +142,11 @@ def canary_of(environment: Environment, options: argparse.Namespace) -> Canary:
     return Canary(percents, wait)
 
 
-def percents_of(text: str) -> tuple[int, ...]:
-    """Read `10,50,100`.
-
-    Raises:
-        argparse.ArgumentTypeError: the numbers do not rise to 100.
-    """
-    try:
-        percents = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        percents = ()
-    if not percents or percents[-1] != WHOLE or percents[0] < 1 or list(percents) != sorted(set(percents)):
-        raise argparse.ArgumentTypeError(f"{text!r} does not rise to 100, as 10,50,100 does")
-    return percents
-
-
 def summarise(
     workspace: Workspace, done: list[Plan], terminal: Terminal, more: dict[str, Any] | None = None
 ) -> None:
     """Say what was done, and where everything is."""
-    observed = workspace.observe()
+    observed = workspace.provider.observe(workspace.names)
     latest = workspace.past().latest
     if terminal.as_json:
         rounds = [plan_to_json(each) for each in done]

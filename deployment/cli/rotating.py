@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from deployment.cli.console import Terminal
+from deployment.cli.quantities import seconds_of
 from deployment.cli.releasing import confirm
 from deployment.cli.switching import read_value
 from deployment.cli.watching import show_verification
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--now", action="store_true", help="with --finish: although it may still be in use")
     parser.add_argument(
         "--in-flight",
-        type=float,
+        type=seconds_of,
         default=IN_FLIGHT_SECONDS,
         metavar="SECONDS",
         help=f"how long a delivery signed before the roll may be on its way (default: {IN_FLIGHT_SECONDS:g})",

@@ -10,7 +10,8 @@ import uuid
 from rich.table import Table
 
 from deployment.cli.console import Terminal
-from deployment.errors import Refused
+from deployment.errors import ProbeFailed, Refused
+from deployment.ledger import releases
 from deployment.lock import unlock
 from deployment.names import secret_name
 from deployment.resources import Kind
@@ -23,17 +24,22 @@ def stop(workspace: Workspace, options: argparse.Namespace, terminal: Terminal) 
 
     It needs no lock: it must work while somebody deploys, and also when a deploy hangs.
     """
-    function = _known(workspace, options.function)
+    function = _deployed(workspace, options.function)
     note_stop(workspace.provider.objects, Stop(function, workspace.who, round(time.time(), 3), options.why))
     _set_capacity(workspace, function, stopped=True)
     return _switched(workspace, function, "stopped", terminal)
 
 
 def start(workspace: Workspace, options: argparse.Namespace, terminal: Terminal) -> int:
-    """Let a stopped function take calls again."""
-    function = _known(workspace, options.function)
+    """Let a stopped function take calls again, and ask it whether it works.
+
+    While it was stopped it could have been deployed to without anybody having asked it.
+    """
+    function = _deployed(workspace, options.function)
     forget_stop(workspace.provider.objects, function)
     _set_capacity(workspace, function, stopped=False)
+    with terminal.working(f"asking {function}"):
+        _probe(workspace, function)
     return _switched(workspace, function, "started", terminal)
 
 
@@ -99,17 +105,39 @@ def read_value(variable: str, terminal: Terminal) -> str:
         Refused: there is none.
     """
     typed = sys.stdin.isatty()
-    value = terminal.err.input(f"{variable}: ", password=True) if typed else sys.stdin.read()
-    value = value.removesuffix("\n")
+    try:
+        value = terminal.err.input(f"{variable}: ", password=True) if typed else sys.stdin.read()
+    except UnicodeDecodeError as binary:
+        raise Refused(f"{variable}: what was given on standard input is no text.") from binary
+    value = value.removesuffix("\n").removesuffix("\r")
     if not value:
         raise Refused(f"{variable}: nothing was given on standard input.")
+    if not value.isprintable():
+        raise Refused(f"{variable}: more than one line, or a control character, was given on standard input.")
     return value
 
 
-def _known(workspace: Workspace, function: str) -> str:
+def _deployed(workspace: Workspace, function: str) -> str:
+    """Return a function's name when it is there: what is not cannot be switched."""
     if function not in workspace.specs:
         raise Refused(f"There is no function {function} (there are {', '.join(workspace.specs)}).")
+    if function not in workspace.provider.observe([function]).functions:
+        raise Refused(f"{function} has not been deployed to {workspace.environment.name}: apply first.")
     return function
+
+
+def _probe(workspace: Workspace, function: str) -> None:
+    """Ask a function what a candidate is asked, at its public address.
+
+    Raises:
+        ProbeFailed: it does not answer as it must.
+    """
+    for release in releases(workspace.provider.objects)[:1]:
+        try:
+            workspace.prober().probe(release.states[function], workspace.address_of(function))
+        except ProbeFailed as failed:
+            failed.add_note(f"{function} is started all the same; to stop it again: stop {function}")
+            raise
 
 
 def _set_capacity(workspace: Workspace, function: str, *, stopped: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
@@ -15,6 +16,7 @@ from deployment.plan_file import plan_to_json
 from deployment.planner import WHOLE
 from deployment.resources import Observed, ObservedFunction
 from deployment.steps import Record
+from deployment.stops import Stop
 from deployment.verification import Table as Verification
 from deployment.workspace import Workspace
 
@@ -43,8 +45,7 @@ def status(workspace: Workspace, _options: argparse.Namespace, terminal: Termina
         )
         return 0
     terminal.say(_status_table(workspace, observed, found, set(stopped)))
-    for stop in stopped.values():
-        terminal.say(f"{stop.function} was stopped by {stop.who}: {stop.why or 'no reason given'}")
+    _show_stops(stopped, terminal)
     terminal.say(f"release   {found[0].number if found else 'none yet'}")
     terminal.say(f"schedule  {_schedule(observed)}")
     terminal.say(f"lock      {f'{holder.described()} (id {holder.id})' if holder else 'free'}")
@@ -55,7 +56,7 @@ def drift(workspace: Workspace, _options: argparse.Namespace, terminal: Terminal
     """Compare what is there with what the newest release made of it."""
     with terminal.working(f"looking at {workspace.environment.name}"):
         newest = workspace.newest()
-        made = workspace.plan(workspace.as_released(newest))
+        made = workspace.plan(workspace.as_left(newest))
     changed = [step for step in made.steps if not isinstance(step, Record)]
     if terminal.as_json:
         terminal.answer(plan_to_json(made))
@@ -64,6 +65,7 @@ def drift(workspace: Workspace, _options: argparse.Namespace, terminal: Terminal
         terminal.show_plan(made)
     else:
         terminal.say(f"{workspace.environment.name} is as release {newest.number} left it.")
+    _show_stops(workspace.stopped(), terminal)
     return DRIFTED if changed else 0
 
 
@@ -75,6 +77,7 @@ def verify(workspace: Workspace, _options: argparse.Namespace, terminal: Termina
         terminal.answer(table.to_json())
     else:
         show_verification(table, terminal)
+    _show_stops(workspace.stopped(), terminal)
     return 0 if table.ok else 1
 
 
@@ -86,6 +89,11 @@ def show_verification(table: Verification, terminal: Terminal) -> None:
     terminal.say(
         "Every function takes what is signed for it, and nothing else." if table.ok else "NOT isolated."
     )
+
+
+def _show_stops(stopped: Mapping[str, Stop], terminal: Terminal) -> None:
+    for stop in stopped.values():
+        terminal.say(f"{stop.function} was stopped by {stop.who}: {stop.why or 'no reason given'}")
 
 
 def _status_table(workspace: Workspace, observed: Observed, found: list[Release], stopped: set[str]) -> Table:

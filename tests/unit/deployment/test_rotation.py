@@ -13,7 +13,7 @@ from deployment.rotation.signing_keys import SUBJECT, SigningKeyRotation
 from deployment.stops import Stop, forget_stop, note_stop
 from deployment.verification import Table
 from deployment.workspace import SIGNING_KEYS
-from tests.unit.deployment.rotation_kit import (
+from tests.unit.deployment.world_kit import (
     NAMES,
     World,
     copied,

@@ -11,7 +11,7 @@ from deployment.ledger import now_seconds
 from deployment.rotation.notes import Stage, read_note
 from deployment.rotation.secrets import SecretRotation
 from deployment.workspace import QSTASH_TOKEN
-from tests.unit.deployment.rotation_kit import (
+from tests.unit.deployment.world_kit import (
     STREAM,
     STREAM_SECOND,
     USERS,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from deployment.catalogue import FunctionSpec, load_catalogue
 from deployment.deliveries import ACTIONS, EVENTS, probe_path
 from deployment.environments import Environment, Platform
 from deployment.errors import MissingSecret
+from deployment.execution import Progress
 from deployment.lock import read_lock, unlock
 from deployment.objects import Condition
 from deployment.resources import Kind, Properties
@@ -138,6 +140,9 @@ class FakeQStash:
             raise httpx.ReadTimeout("lost")
         if called in {"POST /v2/keys/rotate", "GET /v2/keys"}:
             return httpx.Response(200, json={"current": self.keys.current, "next": self.keys.next})
+        if request.url.path.endswith("/resume"):
+            self.write("resume", lambda: self.schedules["one"].pop("isPaused"))
+            return httpx.Response(200, json={})
         return self._scheduled(request)
 
     def _scheduled(self, request: httpx.Request) -> httpx.Response:
@@ -170,6 +175,8 @@ class World(MemoryProvider):
         self.states: dict[str, FunctionState] = {}
         self.deaf: set[str] = set()
         """Functions that take only the current key, as a broken build of them would."""
+        self.deaf_when_live: set[str] = set()
+        """Functions that do so once their new revision takes calls."""
         self.broken: set[str] = set()
         """Functions that answer everything with 500."""
         self.stopped: set[str] = set()
@@ -179,6 +186,16 @@ class World(MemoryProvider):
         self.turned_away: list[str] = []
         """Whoever would have been turned away after some write."""
 
+        self.protected = False
+        self.interrupted = False
+        """Whether somebody presses Ctrl-C while something is waited for."""
+
+    def wait(self, _seconds: float) -> None:
+        """Let what is on its way arrive."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.qstash.on_their_way.clear()
+
     @property
     def secrets(self) -> MemorySecrets:
         return self.store
@@ -186,6 +203,10 @@ class World(MemoryProvider):
     def resources(self, spec: FunctionSpec, *, stopped: bool) -> Mapping[Kind, Properties]:
         kinds = (Kind.IDENTITY, Kind.LOGS, Kind.ADDRESS)
         return {kind: {"of": spec.name} for kind in kinds} | {Kind.CAPACITY: {"stopped": stopped}}
+
+    def upload(self, code: str, package: Path) -> None:
+        """Take a package of any name: what the command has staged is a folder."""
+        super().upload(code, package.with_name(code))
 
     def publish(self, state: FunctionState) -> None:
         self.states[state.fingerprint or ""] = state
@@ -273,6 +294,8 @@ class World(MemoryProvider):
 
     def _delivered(self, name: str, values: Mapping[str, str], request: httpx.Request) -> httpx.Response:
         current, following = (values[each] for each in SIGNING_KEYS)
+        if len(self.machines[name].live) > 1 and name in self.deaf_when_live:
+            self.deaf.add(name)
         keys = SigningKeys(current, current if name in self.deaf else following)
         header = request.headers.get("Upstash-Signature")
         url = f"https://{name}.example{request.url.path}"
@@ -296,21 +319,36 @@ def environment(**variables: str) -> Environment:
     )
 
 
-def workspace(world: World, code: str = CODE, **variables: str) -> Workspace:
+def workspace(
+    world: World, code: str = CODE, *, progress: Progress | None = None, **variables: str
+) -> Workspace:
     """Open the environment, as another command does; waiting lets what is on its way arrive."""
-    place = environment(**variables)
+    place = environment(**variables).model_copy(update={"protected": world.protected})
     catalogue = load_catalogue()
     return Workspace(
         place,
         place.specs({name: catalogue[name] for name in NAMES}),
         world,
         who="ann",
-        progress=Quiet(),
-        wait=lambda _seconds: world.qstash.on_their_way.clear(),
+        progress=progress or Quiet(),
+        wait=world.wait,
         root=Path("/nowhere"),
         packages={name: Package(code, Path(code)) for name in NAMES},
         open_outside=world.outside,
     )
+
+
+Opener = Callable[[str | None, str | None, Progress], AbstractContextManager[Workspace]]
+
+
+def opener(world: World, **variables: str) -> Opener:
+    """Return what opens this environment for the command, whatever name it is given."""
+
+    @contextmanager
+    def opened(_name: str | None, _emulate: str | None, progress: Progress) -> Iterator[Workspace]:
+        yield workspace(world, progress=progress, **variables)
+
+    return opened
 
 
 def released() -> World:
@@ -326,6 +364,7 @@ def copied(world: World) -> World:
     """Return a world of its own, in the same state, with a count of writes that begins anew."""
     other = copy.deepcopy(world)
     other.writes.clear()
+    other.shown.clear()
     return other
 
 
