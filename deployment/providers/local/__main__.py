@@ -1,7 +1,8 @@
 """`python -m deployment.providers.local FOLDER [SERVICES]`: the supervisor of the environment in that folder.
 
-Started by commands when a write first needs it, in a session of its own; ends on SIGTERM, or when it is told
-to. There is one for each folder at most: a second one finds the lock taken and ends without a word.
+Started by commands when a write first needs it, in a session of its own; ends on SIGTERM, when it is told to,
+or when the folder is removed. There is one for each folder at most: a second one finds the lock taken and
+ends without a word.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ async def _supervise(layout: Layout, guard: Guard) -> None:
         asyncio.get_running_loop().add_signal_handler(number, control.ended.set)
     listener = Listener(control)
     keeping = asyncio.create_task(supervisor.keep())
+    keeping.add_done_callback(lambda _: control.ended.set())
     try:
         for problem in await supervisor.settle():
             log.error("%s: %s", problem.function, problem.text)

@@ -8,6 +8,7 @@ one is ended only once it has answered what it was asked. All of it on one event
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -57,7 +58,8 @@ class Served:
 class Supervisor:
     """Everything that runs of one environment, but for the world around it."""
 
-    def __init__(self, layout: Layout, guard: Guard) -> None:
+    def __init__(self, layout: Layout, guard: Guard, *, hold_seconds: float = HOLD_SECONDS) -> None:
+        self._hold_seconds = hold_seconds
         self._layout = layout
         self._guard = guard
         self._records = Records(layout.folder)
@@ -79,20 +81,21 @@ class Supervisor:
             problems = self._open(records)
             for name, fingerprint in hold:
                 if name in self._served:
-                    self._served[name].held[fingerprint] = time.monotonic() + HOLD_SECONDS
+                    self._served[name].held[fingerprint] = time.monotonic() + self._hold_seconds
             served = {name: records[name] for name in self._served}
             outcomes = await asyncio.gather(*(self._settle(name, each) for name, each in served.items()))
             return [*problems, *(problem for outcome in outcomes for problem in outcome)]
 
     async def keep(self) -> None:
-        """Let go of revisions that nobody looks at any more, for as long as the supervisor lives."""
-        while True:
+        """Let go of revisions that nobody looks at; returns when the environment's folder is gone."""
+        while self._layout.folder.is_dir():
             await asyncio.sleep(_TICK_SECONDS)
             now = time.monotonic()
             if any(until < now for served in self._served.values() for until in served.held.values()):
                 for served in self._served.values():
                     served.held = {name: until for name, until in served.held.items() if until >= now}
-                await self.settle()
+                with contextlib.suppress(DeployError):  # records that cannot be read: commands say so
+                    await self.settle()
 
     def status(self) -> dict[str, Any]:
         """Return what runs, by function."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,11 +18,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.responses import JSONResponse
 
 from deployment.errors import MissingSecret, ProviderError, Refused, WorldMoved
 from deployment.providers.local.control import Endpoint
+from deployment.providers.local.guard import Guard
+from deployment.providers.local.supervisor import Supervisor
 from deployment.resources import Kind
 from deployment.states import FunctionState, SecretPin
+from devstack.serving import AppServer
 from tests.integration.deployment.local_kit import (
     BROKEN_MAIN,
     PATIENCE_SECONDS,
@@ -166,6 +172,29 @@ def test_a_shift_to_nothing_or_of_a_part_alone_is_refused(place: Place) -> None:
         place.provider.shift(name, {fingerprint: 90})
 
 
+def test_a_revision_that_never_takes_calls_ends_after_a_while(own_place: Place) -> None:
+    name, live = own_place.released()
+    idle = own_place.publish(name)
+    own_place.provider.end()
+
+    async def supervise() -> None:
+        supervisor = Supervisor(own_place.provider.layout, guard, hold_seconds=0.5)
+        assert await supervisor.settle([(name, idle)]) == []
+        assert supervisor.status()[name]["instances"].keys() == {live, idle}
+        keeping = asyncio.create_task(supervisor.keep())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while supervisor.status()[name]["instances"].keys() != {live}:  # noqa: ASYNC110  # a poll with a deadline
+                await asyncio.sleep(0.02)
+        keeping.cancel()
+        await supervisor.close()
+
+    guard = Guard()
+    try:
+        asyncio.run(supervise())
+    finally:
+        guard.close()
+
+
 def test_a_revision_is_pruned_unless_it_takes_calls(place: Place) -> None:
     name, first = place.released()
     place.released(name)
@@ -273,12 +302,22 @@ def test_a_supervisor_ends_in_order_when_it_is_asked_to(own_place: Place) -> Non
     assert not (own_place.provider.layout.endpoint).exists()
 
 
+def test_a_supervisor_ends_when_its_folder_is_removed(own_place: Place) -> None:
+    name, _fingerprint = own_place.released()
+    pids = own_place.pid(name), own_place.supervisor_pid
+    shutil.rmtree(own_place.provider.layout.folder)
+    wait_gone(*pids)
+
+
 def test_a_file_that_names_another_process_is_not_taken_for_a_supervisor(own_place: Place) -> None:
     name, _fingerprint = own_place.released()
     kill(own_place.supervisor_pid)
     wait_for(lambda: own_place.provider.supervision.running() is None)
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
+        with AppServer(JSONResponse({}), name="stranger") as server:
+            Endpoint(stranger.pid, server.port, "token").write(own_place.provider.layout.endpoint)
+            assert own_place.provider.supervision.running() is None
         Endpoint(stranger.pid, 9, "token").write(own_place.provider.layout.endpoint)
         assert own_place.provider.supervision.running() is None
         own_place.provider.ensure(name, Kind.CAPACITY, {"stopped": False})
@@ -309,10 +348,13 @@ def test_of_commands_that_start_it_at_once_one_supervisor_comes_of_it(own_place:
 
 def test_an_address_that_somebody_else_listens_at_is_named(own_place: Place) -> None:
     name, _fingerprint = own_place.released()
+    other, _fingerprint = own_place.released()
     port = int(own_place.url(name).rpartition(":")[2])
     own_place.provider.end()
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(ProviderError, match=str(port)):
-        own_place.provider.ensure(name, Kind.ADDRESS, {"host": "127.0.0.1", "served": True})
+    with socket.create_server(("127.0.0.1", port)):
+        with pytest.raises(ProviderError, match=str(port)):
+            own_place.provider.ensure(name, Kind.ADDRESS, {"host": "127.0.0.1", "served": True})
+        own_place.released(other)  # which has nothing to do with it
     own_place.provider.ensure(name, Kind.ADDRESS, {"host": "127.0.0.1", "served": True})
     assert own_place.call(name).status_code == 200
 
