@@ -7,7 +7,6 @@ already" can mean our own first one.
 
 from __future__ import annotations
 
-import random
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +30,13 @@ from botocore.exceptions import (
 )
 
 from deployment.errors import ProviderError, Refused
+from deployment.providers.attempts import (
+    ATTEMPTS,
+    ATTEMPTS_TO_CONNECT,
+    TRANSIENT_STATUS,
+    pause_seconds,
+    without,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,12 +47,6 @@ CLIENT_CONFIG = Config(
     retries={"total_max_attempts": 1, "mode": "standard"},
     user_agent_extra="sluice-deploy",
 )
-ATTEMPTS = 12
-ATTEMPTS_TO_CONNECT = 3
-"""Where there is nobody to talk to, whoever waits is told soon."""
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 8.0
-
 CREDENTIALS_ADVICE = (
     "Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (with AWS_SESSION_TOKEN when they are "
     "temporary), or log in with `aws sso login`."
@@ -96,7 +96,6 @@ _TRANSIENT = frozenset(
         "TooManyRequestsException",
     }
 )
-_TRANSIENT_STATUS = frozenset({429, 500, 502, 503, 504})
 _SETTLING = {
     # Lambda is still busy with our last change, or has not yet heard of the role: minutes at the most.
     "ResourceConflictException": re.compile(r"in progress|following state: Pending", re.IGNORECASE),
@@ -174,12 +173,6 @@ class Calls:
             raise
 
 
-def pause_seconds(attempt: int) -> float:
-    """Return how long to wait after an attempt (from 1): longer each time, and not in step with others."""
-    longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 1))
-    return random.uniform(longest / 2, longest)  # noqa: S311  # it spreads attempts; nothing is secret
-
-
 def pages(
     calls: Calls,
     method: Callable[..., Mapping[str, Any]],
@@ -218,7 +211,7 @@ def _attempts_for(error: BotoCoreError | ClientError) -> int:
     settling = _SETTLING.get(code)
     if settling is not None:
         return ATTEMPTS if settling.search(message) else 1
-    return ATTEMPTS if code in _TRANSIENT or status in _TRANSIENT_STATUS else 1
+    return ATTEMPTS if code in _TRANSIENT or status in TRANSIENT_STATUS else 1
 
 
 def _translated(
@@ -226,23 +219,19 @@ def _translated(
 ) -> AwsError | Refused:
     if isinstance(error, _CREDENTIALS):
         return Refused(
-            f"AWS: there are no usable credentials ({_without(str(error), value)}). {CREDENTIALS_ADVICE}"
+            f"AWS: there are no usable credentials ({without(str(error), value)}). {CREDENTIALS_ADVICE}"
         )
     if isinstance(error, NoRegionError):
         return Refused("AWS: no region is known. Set `region` in the environment's file.")
     if not isinstance(error, ClientError):
-        return AwsError(operation, type(error).__name__, _without(str(error), value), attempts)
+        return AwsError(operation, type(error).__name__, without(str(error), value), attempts)
     code, message, _ = _told(error)
     if code in _BAD_CREDENTIALS:
         return Refused(f"AWS does not accept the credentials ({code}). {CREDENTIALS_ADVICE}")
-    return AwsError(operation, code, _without(message, value), attempts)
+    return AwsError(operation, code, without(message, value), attempts)
 
 
 def _told(error: ClientError) -> tuple[str, str, int]:
     told = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return told.get("Code", "Unknown"), told.get("Message", ""), status
-
-
-def _without(text: str, value: str) -> str:
-    return text.replace(value, "[hidden]") if value else text

@@ -13,47 +13,16 @@ import zipfile
 from typing import Final
 
 from deployment.providers.aws.configuration import HANDLER, PORT, Blueprint
+from deployment.providers.placeholder_files import FILES
 
 PLACEHOLDER: Final = "sluice placeholder"
-_RUN = """#!/bin/sh
-exec python3 "${LAMBDA_TASK_ROOT:-.}/placeholder.py"
-"""
-_SERVE = '''"""Answers 503 to everything: nothing has been released here yet."""
-
-import http.server
-import os
-
-BODY = b'{"ok": false, "error": "store_unavailable", "message": "nothing has been released here yet"}'
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answer(self):
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.send_response(404 if self.path == "/robots.txt" else 503)  # 503 there would mean: not ready
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(BODY)))
-        self.send_header("Retry-After", "60")
-        self.end_headers()
-        self.wfile.write(b"" if self.command == "HEAD" else BODY)
-
-    do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_PATCH = do_POST = do_PUT = answer
-
-    def log_message(self, *_):
-        pass
-
-
-port = int(os.environ.get("AWS_LWA_PORT", "8080"))
-http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
-'''
 
 
 def placeholder_package() -> bytes:
     """Return the placeholder's package; the same bytes each time."""
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w", zipfile.ZIP_STORED) as archive:
-        for path, text, mode in (("placeholder.py", _SERVE, 0o644), (HANDLER, _RUN, 0o755)):
+        for path, text, mode in FILES:
             entry = zipfile.ZipInfo(path, (1980, 1, 1, 0, 0, 0))
             entry.create_system = 3
             entry.external_attr = (0o100000 | mode) << 16

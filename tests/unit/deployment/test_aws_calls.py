@@ -17,15 +17,17 @@ from botocore.exceptions import (
 )
 
 from deployment.errors import ProviderError, Refused
-from deployment.providers.aws.calls import (
+from deployment.providers.attempts import (
     ATTEMPTS,
     ATTEMPTS_TO_CONNECT,
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
+    pause_seconds,
+)
+from deployment.providers.aws.calls import (
     AwsError,
     Calls,
     pages,
-    pause_seconds,
 )
 
 
