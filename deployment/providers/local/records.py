@@ -124,6 +124,9 @@ class Records:
     def destroy(self) -> None:
         """Remove the records of an environment that has no function any more."""
         (self.folder / STATE_FILE).unlink(missing_ok=True)
+        for half_written in self.folder.glob(".?*"):  # by somebody who was killed
+            if half_written.is_file() and half_written.name != ".lock":
+                half_written.unlink(missing_ok=True)
 
     def _write(self, functions: Mapping[str, FunctionRecord]) -> None:
         document = {

@@ -17,8 +17,10 @@ from deployment.catalogue import load_catalogue
 from deployment.cli.opening import state_folder
 from deployment.deliveries import new_nonce, probe_body, probe_path, takes_deliveries
 from deployment.environments import Environment, load_environment
+from deployment.providers.local.listener import port_is_free
 from deployment.providers.local.provider import LocalProvider
 from deployment.states import SecretPin
+from tests.integration.deployment.local_kit import wait_gone
 from tests.integration.http.stand_ins import REPOSITORY, plain_client, wait_for
 
 PATIENCE_SECONDS = 240.0
@@ -82,6 +84,19 @@ class Live:
     def json(self, *arguments: str, status: int = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", status=status).stdout)
 
+    def destroy(self) -> None:
+        """Destroy it: no process, no port, no folder is left, whatever happened to it before."""
+        commands = self.provider.supervision.running()
+        pids = {pid for each in self.processes().values() for pid in each}
+        pids |= {commands.endpoint.pid} if commands else set()
+        ports = [int(url.rpartition(":")[2]) for url in self.urls().values()]
+        services = json.loads((self.folder / "services" / "services.json").read_text())
+        ports += [services[name] for name in ("valkey_port", "qstash_port", "llm_port")]
+        self.run("destroy", "--with-secrets", "--confirm", self.environment.name)
+        wait_gone(*pids)
+        assert all(port_is_free(port) for port in ports)
+        assert not self.folder.exists(), list(self.folder.rglob("*"))
+
     def urls(self) -> Mapping[str, str]:
         return self.provider.observe(list(load_catalogue())).urls
 
@@ -101,12 +116,6 @@ class Live:
             name: {instance["pid"] for instance in each["instances"].values() if instance["pid"]}
             for name, each in found.items()
         }
-
-    @property
-    def supervisor_pid(self) -> int:
-        commands = self.provider.supervision.running()
-        assert commands is not None
-        return commands.endpoint.pid
 
     # -- QStash --------------------------------------------------------------------------------------------------------
 
@@ -147,12 +156,12 @@ class Deliveries:
 
 @contextmanager
 def live(folder: Path) -> Iterator[Live]:
-    """Open an environment that nobody else has, and leave nothing of it."""
+    """Open an environment that nobody else has; in the end its destruction has left nothing of it."""
     environment = Live(folder, f"live-{os.getpid()}-{folder.name.replace('_', '-')}"[:40].rstrip("-"))
     try:
         yield environment
     finally:
-        environment.run("destroy", "--with-secrets", "--confirm", environment.environment.name)
+        environment.destroy()
         environment.client.close()
 
 

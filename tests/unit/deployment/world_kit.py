@@ -141,7 +141,7 @@ class FakeQStash:
         if called in {"POST /v2/keys/rotate", "GET /v2/keys"}:
             return httpx.Response(200, json={"current": self.keys.current, "next": self.keys.next})
         if request.url.path.endswith("/resume"):
-            self.write("resume", lambda: self.schedules["one"].pop("isPaused"))
+            self.write("resume", lambda: self.schedules["one"].pop("isPaused", None))
             return httpx.Response(200, json={})
         return self._scheduled(request)
 
