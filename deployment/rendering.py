@@ -61,7 +61,7 @@ def line_of(step: Step) -> Line | None:  # noqa: PLR0911  # a line for each kind
         case Upload():
             return Line(step.function, "+", f"package {step.code[:_DIGEST_CHARACTERS]}")
         case Publish():
-            first = all(change.before is None for change in step.changes)
+            first = any(change.property == "code" and change.before is None for change in step.changes)
             details = () if first else tuple(map(change_text, step.changes))
             return Line(step.function, "+", "revision", details)
         case Shift():

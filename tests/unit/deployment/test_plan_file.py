@@ -80,6 +80,18 @@ def test_people_see_what_it_was_and_what_it_will_be() -> None:
     assert summary_of(plan(desired(), provider)) == "nothing to do"
 
 
+def test_people_see_a_variable_that_was_not_there_before_but_not_all_of_a_first_revision() -> None:
+    provider = MemoryProvider()
+    first = [line for line in lines_of(plan(desired(), provider)) if line.text == "revision"]
+    assert [line.details for line in first] == [()] * len(first)
+
+    apply(desired(), provider)
+    lane = state("lane_a")
+    planned = plan(desired(replace(lane, variables={**lane.variables, "SLOTS": "8"})), provider)
+    (revision,) = [line for line in lines_of(planned) if line.text == "revision"]
+    assert revision.details == ("variables.SLOTS: 8",)
+
+
 def test_every_step_has_words_for_whom_it_waits() -> None:
     planned = plan(desired(), MemoryProvider(), Canary((10, 100), 5))
     assert all(progress_text(step) for step in planned.steps)
