@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test reliability soak build lock clean
+.PHONY: help setup demo up test thorough reliability soak build lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ up: setup  ## keep the dev stack and its page running until Ctrl-C (LLM=local: w
 
 test: setup  ## the whole gate: format, lint, types, layers, tests
 	@scripts/check $(ARGS)
+
+thorough: setup  ## the tests that take minutes each: packages, commands on real processes, every call broken
+	@$(PYTHON) -m pytest -n 2 -m thorough $(ARGS)
 
 soak: setup  ## minutes of mixed traffic and faults, then every promise checked (ARGS="--minutes 1 --seed 7")
 	@$(PYTHON) -m devstack.soak $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +15,27 @@ from shared.state.store import Store, TcpStore
 # of Unicode), nothing of the rule.
 settings.register_profile("sluice", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sluice")
+
+
+TESTS = Path(__file__).parent
+THOROUGH = frozenset(
+    TESTS / name
+    for name in (
+        "bundle/test_packages.py",
+        "e2e/deployment/test_commands_live.py",
+        "e2e/test_demo_command.py",
+        "integration/deployment/test_aws_faults.py",
+        "integration/deployment/test_gcp_faults.py",
+    )
+)
+"""Minutes each: every package built and run, every command on real processes, every call of a deployment broken
+in every way. `make test` leaves them out, `make thorough` runs them: before a release, and whoever touched them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path in THOROUGH:
+            item.add_marker(pytest.mark.thorough)
 
 
 @pytest.fixture(scope="session")
