@@ -23,7 +23,7 @@ class Stage(StrEnum):
     """How far a rotation has come, for certain."""
 
     ROLLING = "rolling"
-    """QStash has rolled its keys, or was about to be asked to; the new pair is not proven everywhere."""
+    """QStash has rolled its keys; the new pair is not proven everywhere."""
     OFFERED = "offered"
     """The new secret is to be taken everywhere; nobody signs with it."""
     SIGNING = "signing"

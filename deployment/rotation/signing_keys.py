@@ -1,6 +1,6 @@
 """Rotating QStash's signing keys. A function knows two, `current` and `next`; QStash signs with the first.
 
-    both known everywhere ─▶ proven by probes ─▶ noted ─▶ QStash rolls: next signs ─▶ (in flight ends)
+    both known everywhere ─▶ proven by probes ─▶ QStash rolls: next signs ─▶ noted ─▶ (in flight ends)
         ─▶ the new pair everywhere ─▶ proven: both taken, the former refused ─▶ the note goes
 
 A roll cannot be taken back, and a second one before the first is everywhere would lock everybody out: it is
@@ -48,11 +48,12 @@ class SigningKeyRotation:
         objects = self.workspace.provider.objects
         with locked(objects, "rotate-keys") as lock:
             note, theirs = read_note(objects, SUBJECT), self.workspace.qstash().keys()
-            if theirs == (self._noted(note) if note else self._stored()):
+            if note is None and theirs == self._stored():
                 self._roll(lock, theirs)
-                note, theirs = read_note(objects, SUBJECT), self.workspace.qstash().keys()
+                theirs = self.workspace.qstash().keys()
             else:
                 self._tell_of_former(theirs, note)
+            # From a roll until here the store tells of it: it has another pair than QStash.
             return self._spread(lock, theirs, note or self._write_note())
 
     def _roll(self, lock: Lock, theirs: SigningKeys) -> None:
@@ -61,7 +62,6 @@ class SigningKeyRotation:
         self._put(theirs)
         self._steps.bring(lock, SIGNING_KEYS)
         self._steps.prove("before the roll")
-        self._write_note()
         lock.renew()  # what cannot be taken back is done by the lock's holder of this very moment
         lock.check()
         self.tell("QStash rolls its keys")
