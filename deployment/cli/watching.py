@@ -22,6 +22,10 @@ from deployment.workspace import Workspace
 
 DRIFTED = 2
 """The exit status that says somebody changed something by hand."""
+ROLLED_ELSEWHERE = (
+    "But QStash signs with a key that none of them takes: its keys were rolled more than once, and not here. "
+    "Every delivery is refused. To mend it: rotate-keys"
+)
 
 
 def status(workspace: Workspace, _options: argparse.Namespace, terminal: Terminal) -> int:
@@ -70,15 +74,23 @@ def drift(workspace: Workspace, _options: argparse.Namespace, terminal: Terminal
 
 
 def verify(workspace: Workspace, _options: argparse.Namespace, terminal: Terminal) -> int:
-    """Ask every deployed function everything that it must accept or refuse, and show the table."""
+    """Ask every deployed function everything that it must accept or refuse, and show the table.
+
+    The probes are signed with the keys that the functions were given. Whether QStash signs with these too is
+    asked of QStash.
+    """
     with terminal.working(f"asking every function of {workspace.environment.name}"):
         table = workspace.verify()
-    if terminal.as_json:
-        terminal.answer(table.to_json())
-    else:
+    if not terminal.as_json:
         show_verification(table, terminal)
+    pinned = workspace.pinned_keys()
+    known = workspace.qstash().keys().current in {pinned.current, pinned.next}
+    if terminal.as_json:
+        terminal.answer(table.to_json() | {"ok": table.ok and known, "qstash_key_known": known})
+    if not known:
+        terminal.say(Text(ROLLED_ELSEWHERE, "red"))
     _show_stops(workspace.stopped(), terminal)
-    return 0 if table.ok else 1
+    return 0 if table.ok and known else 1
 
 
 def show_verification(table: Verification, terminal: Terminal) -> None:

@@ -335,6 +335,18 @@ def test_releases_tell_who_what_when_and_what_changed(world: World, command: Com
     assert [each["number"] for each in command(world, "releases", "--limit", "1", "--json").document] == [2]
 
 
+def test_verify_sees_that_qstash_signs_with_a_key_that_nobody_takes(world: World, command: Command) -> None:
+    """Functions take the present key and the next one: after two rolls at QStash, every delivery is refused."""
+    world.qstash.roll()
+    assert command(world, "verify", "--json").document["qstash_key_known"]
+
+    world.qstash.roll()
+    said = command(world, "verify", status=1)
+    assert "QStash signs with a key that none of them takes" in said.out
+    document = command(world, "verify", "--json", status=1).document
+    assert (document["ok"], document["qstash_key_known"]) == (False, False)
+
+
 # -- the kill switch ---------------------------------------------------------------------------------------------------
 
 
