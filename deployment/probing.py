@@ -67,8 +67,8 @@ class SignedProber:
     """Returns a function's public URL, which never changes; asked only for functions that have one."""
     log_of: Callable[[str], str] = _nowhere
     """Says where a function's log is to be read; empty when nobody knows."""
-    stopped: Collection[str] = ()
-    """Functions that somebody has stopped: where their candidates answer for nobody, that is no failure."""
+    stopped: Callable[[], Collection[str]] = tuple
+    """Returns the functions that are stopped at this moment: the switch may be thrown during a deploy."""
     patience_seconds: float = PATIENCE_SECONDS
     wait: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.time
@@ -98,7 +98,7 @@ class SignedProber:
 
     def _is_stopped(self, name: str, answer: Answer) -> bool:
         """Tell whether it is the kill switch that answers, as Lambda does: nothing can be asked then."""
-        return name in self.stopped and answer.status == _TOO_MANY
+        return answer.status == _TOO_MANY and name in self.stopped()
 
     def _questions(self, state: FunctionState) -> Iterator[Question]:
         if takes_deliveries(state.name):

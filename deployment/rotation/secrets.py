@@ -78,7 +78,7 @@ class SecretRotation:
                     f"rotate-keys --secret {variable} --finish"
                 )
             if note is None or note.stage is not Stage.SIGNING:
-                note = self._offer(lock, variable, value or random.token_urlsafe(_RANDOM_BYTES), note)
+                note = self._offer(lock, variable, value or random.token_urlsafe(_RANDOM_BYTES))
             if variable in OURS_TO_MAKE:
                 self._sign(lock, variable, note)
             table = self._steps.prove("with both secrets")
@@ -108,9 +108,9 @@ class SecretRotation:
             forget_note(self.workspace.provider.objects, variable)
             return table
 
-    def _offer(self, lock: Lock, variable: str, value: str, note: Note | None) -> Note:
+    def _offer(self, lock: Lock, variable: str, value: str) -> Note:
         """Let the new secret be taken everywhere, while nobody signs with it."""
-        old = note.pins[OLD] if note else self._steps.pin(variable)
+        old = self._steps.pin(variable)
         if value == self._steps.value(old):
             raise Refused(f"That is the {variable} which is in use already. Nothing was changed.")
         self._write_note(variable, Stage.OFFERED, {OLD: old})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,12 @@ from deployment.cli.building import build_packages
 from deployment.cli.console import Terminal
 from deployment.ledger import releases
 from deployment.lock import locked, read_lock
+from deployment.plan_file import load_plan, save_plan
 from deployment.resources import Kind
+from deployment.steps import Probe, Step
+from deployment.stops import Stop, note_stop
 from tests.unit.deployment.command_kit import Command
+from tests.unit.deployment.memory_kit import Quiet
 from tests.unit.deployment.world_kit import NAMES, USERS, VALUES, World, copied, workspace
 
 NEW_USERS = "another-user-token-secret-of-the-test"
@@ -227,6 +232,9 @@ def test_a_saved_plan_is_of_one_environment_and_says_itself_how_it_goes_live(
     file = tmp_path / "plan.json"
     command(world, "plan", "--out", str(file), status=2, INITIAL_QUOTA="9")
     assert "--canary" in command(world, "apply", str(file), "--canary", "10,100", status=1).err
+    save_plan(replace(load_plan(file), environment="prod"), tmp_path / "other.json")
+    other = command(world, "apply", str(tmp_path / "other.json"), status=1)
+    assert "was made for prod, not for memory" in other.err
     document = json.loads(file.read_text())
     file.write_text(json.dumps(document | {"environment": "prod"}))
     assert "changed after it was made" in command(world, "apply", str(file), status=1).err
@@ -368,6 +376,25 @@ def test_what_is_stopped_stays_so_through_an_apply_and_a_rollback(world: World, 
     command(world, "start", "paid_stream")
     assert world.machines["paid_stream"].resources[Kind.CAPACITY] == {"stopped": False}
     command(world, "drift")
+
+
+class Stopping(Quiet):
+    """Somebody who stops a lane at the moment in which its new revision is to be asked."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def begin(self, number: int, total: int, step: Step) -> None:
+        if isinstance(step, Probe) and step.function == "paid_stream":
+            note_stop(self.world.objects, Stop("paid_stream", "ann", 0.0, ""))
+            self.world.ensure("paid_stream", Kind.CAPACITY, {"stopped": True})
+
+
+def test_what_is_stopped_in_the_middle_of_an_apply_is_no_reason_for_it_to_fail(world: World) -> None:
+    opened = workspace(world, "beef" * 9, progress=Stopping(world))
+    opened.apply(opened.as_files_want, "apply")
+    assert world.machines["paid_stream"].resources[Kind.CAPACITY] == {"stopped": True}
+    assert opened.plan(opened.as_files_want).empty
 
 
 def test_what_is_started_is_asked_whether_it_works(world: World, command: Command) -> None:
