@@ -30,7 +30,7 @@ NEW_TOKEN = "another-token-of-the-test"
 
 
 def rotation(world: World, at: Callable[[], float] = now_seconds, **variables: str) -> SecretRotation:
-    return SecretRotation(workspace(world, **variables), lambda _text: None, at)
+    return SecretRotation(workspace(world, variables=variables), lambda _text: None, at)
 
 
 def apply(world: World) -> None:

@@ -320,10 +320,14 @@ def environment(**variables: str) -> Environment:
 
 
 def workspace(
-    world: World, code: str = CODE, *, progress: Progress | None = None, **variables: str
+    world: World,
+    code: str = CODE,
+    *,
+    progress: Progress | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Workspace:
     """Open the environment, as another command does; waiting lets what is on its way arrive."""
-    place = environment(**variables).model_copy(update={"protected": world.protected})
+    place = environment(**(variables or {})).model_copy(update={"protected": world.protected})
     catalogue = load_catalogue()
     return Workspace(
         place,
@@ -346,7 +350,7 @@ def opener(world: World, **variables: str) -> Opener:
 
     @contextmanager
     def opened(_name: str | None, _emulate: str | None, progress: Progress) -> Iterator[Workspace]:
-        yield workspace(world, progress=progress, **variables)
+        yield workspace(world, progress=progress, variables=variables)
 
     return opened
 
