@@ -23,6 +23,8 @@ THOROUGH = frozenset(
     for name in (
         "bundle/test_packages.py",
         "e2e/deployment/test_commands_live.py",
+        "e2e/deployment/test_deploy_document.py",
+        "e2e/deployment/test_rotation_live.py",
         "e2e/test_demo_command.py",
         "integration/deployment/test_aws_faults.py",
         "integration/deployment/test_gcp_faults.py",
