@@ -8,6 +8,8 @@ from __future__ import annotations
 from deployment.environments import Environment, GcpPlace, Platform
 
 PREFIX = "sluice"
+ACCOUNT_CHARACTERS = 30
+"""How long the id of a service account may be on Google Cloud."""
 TAG_ENVIRONMENT = "sluice:environment"
 TAG_FUNCTION = "sluice:function"
 
@@ -22,10 +24,19 @@ def log_group(environment: Environment, function: str) -> str:
     return f"/aws/lambda/{function_name(environment, function)}"
 
 
+def account_id(environment: Environment, function: str) -> str:
+    """Return the id of a function's service account: its name, without the prefix where Google takes no more.
+
+    Whether that is short enough is for `deployment.validation` to say.
+    """
+    name = function_name(environment, function)
+    return name if len(name) <= ACCOUNT_CHARACTERS else name.removeprefix(f"{PREFIX}-")
+
+
 def service_account(environment: Environment, function: str) -> str:
     """Return the e-mail address of a function's service account on Google Cloud."""
     assert isinstance(environment.place, GcpPlace)
-    return f"{function_name(environment, function)}@{environment.place.project}.iam.gserviceaccount.com"
+    return f"{account_id(environment, function)}@{environment.place.project}.iam.gserviceaccount.com"
 
 
 def secret_name(environment: Environment, variable: str) -> str:

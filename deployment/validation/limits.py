@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from deployment.catalogue import FunctionSpec
 from deployment.environments import AwsPlace, GcpPlace, Platform
-from deployment.names import function_name
+from deployment.names import ACCOUNT_CHARACTERS, account_id, function_name
 from deployment.policies import aws_secret
 from deployment.problems import Problem
 from deployment.validation.starts import settings_of
@@ -36,7 +36,6 @@ LAMBDA_OWN_VARIABLES_BYTES = 400
 CANDIDATE_TAG = "c-00000000"
 """How long the tag of a revision is that is probed before it is live; it is part of the address."""
 LABEL_CHARACTERS = 63
-ACCOUNT_CHARACTERS = 30
 _VERSION_ID = "0" * 36
 _RETENTION_DAYS = frozenset(
     {1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
@@ -210,12 +209,15 @@ def _variables_bytes(subject: Subject, spec: FunctionSpec, place: AwsPlace) -> i
 
 
 def _on_cloud_run(subject: Subject, place: GcpPlace) -> Iterator[Problem]:
-    """Yield names that come out too long; the longest is named, the others would be too long with it."""
+    """Yield what Cloud Run has not, and names that come out too long: the longest, the others are with it."""
+    if subject.environment.target.architecture != "x86_64":
+        yield subject.here("target", "architecture", "must be x86_64: Cloud Run has no other")
     name = max((function_name(subject.environment, name) for name in subject.specs), key=len, default="")
     label = f"{CANDIDATE_TAG}---{name}-{place.project_number}"
     if place.project_number.isdecimal() and len(label) > LABEL_CHARACTERS:
         text = f"makes addresses with {len(label)} characters before the first dot, {label}: 63 are allowed"
         yield subject.here("", "", text)
-    if len(name) > ACCOUNT_CHARACTERS:
-        text = f"makes service accounts of {len(name)} characters, {name}: Google allows {ACCOUNT_CHARACTERS}"
+    account = max((account_id(subject.environment, name) for name in subject.specs), key=len, default="")
+    if len(account) > ACCOUNT_CHARACTERS:
+        text = f"makes service accounts of {len(account)} characters, {account}: Google allows 30"
         yield subject.here("", "", text)

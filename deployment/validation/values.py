@@ -16,6 +16,7 @@ from shared.variables import Variables
 
 TO_FILL_IN = "is still to be filled in"
 EMULATED_ACCOUNT = "123456789012"
+EMULATED_PROJECT = "sluice-emulated"
 _BLANK = re.compile(r"<[^<>]+>")
 _SECRETS = re.compile(
     r"\bsk-[\w-]{16,}|\bsig_\w{20,}|\b(AKIA|ASIA)[0-9A-Z]{16}\b|\beyJ[\w-]{10,}\.[\w-]+|-----BEGIN "
@@ -64,10 +65,12 @@ def _kind(subject: Subject) -> Iterator[Problem]:
     """Yield contradictions between provider, kind and protection."""
     environment = subject.environment
     kind, provider = environment.sluice_env, environment.provider
-    if environment.emulated and (provider is not Platform.AWS or kind is not Env.DEV):
-        yield subject.here("", "emulated", 'needs provider = "aws" and sluice_env = "dev"')
+    if environment.emulated and (provider is Platform.LOCAL or kind is not Env.DEV):
+        yield subject.here("", "emulated", 'needs provider = "aws" or "gcp", and sluice_env = "dev"')
     elif environment.aws and environment.emulated and environment.aws.account != EMULATED_ACCOUNT:
         yield subject.here("aws", "account", f"must be {EMULATED_ACCOUNT} where the account is an imitation")
+    elif environment.gcp and environment.emulated and environment.gcp.project != EMULATED_PROJECT:
+        yield subject.here("gcp", "project", f"must be {EMULATED_PROJECT} where the project is an imitation")
     elif kind is Env.DEV and provider is not Platform.LOCAL and not environment.emulated:
         text = f'is "dev", which takes public keys; on {provider} it must be "staging" or "prod"'
         yield subject.here("", "sluice_env", text)

@@ -114,7 +114,7 @@ class Identities:
 
     def _created(self, name: str) -> Mapping[str, Any]:
         body = {
-            "accountId": self.names.service(name),
+            "accountId": self.names.account_id(name),
             "serviceAccount": {
                 "displayName": f"Sluice's function {name}",
                 "description": self.names.description(name),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployment.environments import Environment, GcpPlace
-from deployment.names import TAG_ENVIRONMENT, TAG_FUNCTION, function_name, service_account
+from deployment.names import TAG_ENVIRONMENT, TAG_FUNCTION, account_id, function_name, service_account
 from deployment.states import CODE_CHARACTERS
 
 PACKAGES = "packages/"
@@ -43,6 +43,10 @@ class Names:
 
     def service_path(self, name: str) -> str:
         return f"{self.parent}/services/{self.service(name)}"
+
+    def account_id(self, name: str) -> str:
+        """Return by what a function's service account is made."""
+        return account_id(self.environment, name)
 
     def account(self, name: str) -> str:
         """Return the e-mail address of a function's service account."""

@@ -1,49 +1,41 @@
 """The emulated AWS of a folder: found again, started when it does not run, spoken with, ended.
 
-    folder/emulator.json   where it listens: written when all of it does, removed at its end
-    folder/running.lock    held by the process for as long as it lives
-    folder/emulator.log    what it says
     folder/strict.json     what the rules remember;  folder/code/  the packages;  folder/logs/  the functions'
 
-The process is nobody's child: it outlives the command that started it, and ends when its folder is removed,
-when nobody has called it for an hour, or by `shut_down`.
+How it runs, and what else is in the folder: `devstack.clouds.background`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
 import httpx
 
-from deployment.errors import DeployError
 from devstack.clouds.aws.gateway.transport import GatewayTransport
 from devstack.clouds.aws.sessions import MOTO_ACCOUNT, REGION, server_session
 from devstack.clouds.aws.strict.books import FileState
 from devstack.clouds.aws.strict.calls import Timing
 from devstack.clouds.aws.strict.session import Strictness, make_strict
+from devstack.clouds.background import ROOT, Background, EmulatorError
+from devstack.clouds.background import find as find_any
 
-ROOT = Path(__file__).resolve().parents[3]
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
-_POLL_SECONDS = 0.05
+__all__ = [
+    "BACKGROUND",
+    "ROOT",
+    "Connection",
+    "Emulated",
+    "EmulatorError",
+    "Place",
+    "find",
+    "open_emulated",
+    "shut_down",
+]
+
+BACKGROUND = Background("devstack.clouds.aws", "AWS")
 _TIMING = Timing(polls=1, role_calls=4, read_calls=1, poll_seconds=0.05)
-_LOG_TAIL_BYTES = 2000
-
-
-class EmulatorError(DeployError):
-    """The emulated AWS does not start or does not end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,108 +102,15 @@ def open_emulated(folder: Path) -> Emulated:
         EmulatorError: it does not start; with the end of its log.
     """
     folder = folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
-        place = find(folder)
-        if place is None:
-            _launch(folder)
-            place = _await_start(folder)
-    return Emulated(folder, place)
+    return Emulated(folder, Place(**BACKGROUND.open(folder)))
 
 
 def find(folder: Path) -> Place | None:
     """Return where the emulator of a folder listens, None when none runs."""
-    if not _runs(folder):
-        return None
-    try:
-        return Place(**json.loads((folder / "emulator.json").read_bytes()))
-    except FileNotFoundError:
-        return None
+    found = find_any(folder)
+    return Place(**found) if found else None
 
 
 def shut_down(folder: Path) -> None:
     """End the emulator of a folder, with all functions that it runs; one that does not run is no error."""
-    folder = folder.resolve()
-    if not folder.is_dir():
-        return
-    with _alone(folder):
-        place = find(folder)
-        if place is None:
-            return
-        deadline = time.monotonic() + STOP_SECONDS
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(place.pid, number)
-            while _runs(folder) and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-            if not _runs(folder):
-                return
-            deadline = time.monotonic() + STOP_SECONDS
-    raise EmulatorError(f"The emulated AWS (process {place.pid}) does not end.")
-
-
-def announce(folder: Path, place: Place) -> None:
-    """Tell those who look for the emulator where it listens."""
-    partial = folder / "emulator.json.partial"
-    partial.write_text(json.dumps(asdict(place)))
-    partial.replace(folder / "emulator.json")
-
-
-@contextlib.contextmanager
-def holding(folder: Path) -> Iterator[None]:
-    """Be the folder's one emulator.
-
-    Raises:
-        EmulatorError: another process is.
-    """
-    with (folder / "running.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise EmulatorError(f"An emulated AWS runs already in {folder}.") from error
-        yield
-
-
-def _runs(folder: Path) -> bool:
-    """Tell whether a process holds the folder: unlike a pid, a lock never outlives it."""
-    try:
-        with (folder / "running.lock").open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with (folder / "starting.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _launch(folder: Path) -> None:
-    """Start the emulator as nobody's child: the shell ends at once and leaves it alone."""
-    command = [sys.executable, "-m", "devstack.clouds.aws", "--state", str(folder)]
-    log = folder / "emulator.log"
-    subprocess.run(  # noqa: S603  # our own interpreter and module
-        ["/bin/sh", "-c", 'log="$1"; shift; "$@" >"$log" 2>&1 </dev/null &', "sh", str(log), *command],
-        cwd=ROOT,
-        start_new_session=True,
-        check=True,
-    )
-
-
-def _await_start(folder: Path) -> Place:
-    deadline = time.monotonic() + START_SECONDS
-    log = folder / "emulator.log"
-    while time.monotonic() < deadline:
-        place = find(folder)
-        if place is not None:
-            return place
-        if log.exists() and b"Error" in log.read_bytes():
-            break
-        time.sleep(_POLL_SECONDS)
-    said = log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace") if log.exists() else ""
-    raise EmulatorError(f"The emulated AWS does not start in {folder}:\n{said.strip()}")
+    BACKGROUND.shut_down(folder)

@@ -63,15 +63,18 @@ def test_every_environment_of_the_repository_is_well_formed(file: Path) -> None:
 
 
 def test_there_is_one_for_development_one_for_each_cloud_and_one_for_the_emulation() -> None:
-    environments = {name: load_environment(name) for name in ("dev", "staging", "prod", "emulated-aws")}
+    environments = {
+        name: load_environment(name) for name in ("dev", "staging", "prod", "emulated-aws", "emulated-gcp")
+    }
     assert {name: each.provider for name, each in environments.items()} == {
         "dev": Platform.LOCAL,
         "staging": Platform.GCP,
         "prod": Platform.AWS,
         "emulated-aws": Platform.AWS,
+        "emulated-gcp": Platform.GCP,
     }
     assert {name for name, each in environments.items() if each.protected} == {"prod"}
-    assert {name for name, each in environments.items() if each.emulated} == {"emulated-aws"}
+    assert {name for name, each in environments.items() if each.emulated} == {"emulated-aws", "emulated-gcp"}
 
 
 def test_an_environment_can_be_named_by_its_file(tmp_path: Path) -> None:
@@ -83,10 +86,12 @@ def test_an_environment_can_be_named_by_its_file(tmp_path: Path) -> None:
 
 def test_one_that_is_not_there_is_told_which_there_are() -> None:
     with pytest.raises(
-        Refused, match=r"no environment prd: did you mean prod\? \(there are dev, emulated-aws"
+        Refused, match=r"no environment prd: did you mean prod\? \(there are dev, emulated-aws, emulated-gcp"
     ):
         load_environment("prd")
-    with pytest.raises(Refused, match="no environment nonsense: there are dev, emulated-aws, prod, staging"):
+    with pytest.raises(
+        Refused, match="no environment nonsense: there are dev, emulated-aws, emulated-gcp, prod, staging"
+    ):
         load_environment("nonsense")
 
 

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.cloud.run_v2.types import Service, UpdateServiceRequest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from deployment.errors import ForeignResource, LockHeld, ProbeFailed, ProviderError, Refused, WorldMoved
 from deployment.lock import locked
 from deployment.planner import Canary
 from deployment.policies import READS_SECRETS
 from deployment.providers.gcp.bindings import granted
+from deployment.providers.gcp.calls import ONCE
+from deployment.providers.gcp.capacity import Capacities, wanted
+from deployment.providers.gcp.provider import GcpProvider
+from deployment.providers.gcp.services import Services
 from deployment.resources import Kind
 from deployment.states import SecretPin
 from deployment.steps import Ensure
@@ -444,22 +450,50 @@ def test_a_foreign_service_is_neither_published_to_nor_shifted_nor_pruned(world:
     assert world.writes() == []
 
 
-def test_a_service_changed_by_somebody_else_meanwhile_is_not_written(world: World) -> None:
+class Slow(Services):
+    """Somebody changes the service after we looked at it."""
+
+    def require(self, name: str) -> Any:
+        looked_at = super().require(name)
+        self.calls.maybe(self.client.update_service, CHANGE, **ONCE)
+        super().require(name)
+        return looked_at
+
+
+CHANGE = UpdateServiceRequest(
+    service=Service(name=f"projects/{SERVICES}/{SERVICE}", annotations={"by": "hand"}),
+    update_mask=FieldMask(paths=["annotations"]),
+)
+
+
+def slow(provider: GcpProvider) -> Slow:
+    real = provider._services
+    return Slow(real.client, real.calls, real.names)
+
+
+def test_a_revision_is_not_made_in_a_service_that_somebody_else_changes(world: World) -> None:
+    provider, resolved = world.provider(), state(LANE, "b").resolved(world.observe().urls)
+    provider.upload(resolved.code, world.package(resolved.code))
+    vars(provider)["_revisions"] = replace(provider._revisions, services=slow(provider))
+    with pytest.raises(WorldMoved, match="changed by somebody else"):
+        provider.publish(resolved)
+    assert len(world.function(LANE).revisions) == 1
+
+
+def test_instances_are_not_changed_in_a_service_that_somebody_else_changes(world: World) -> None:
+    provider = world.provider()
+    vars(provider)["_capacities"] = Capacities(slow(provider))
+    with pytest.raises(WorldMoved, match="changed by somebody else"):
+        provider.ensure(LANE, Kind.CAPACITY, wanted(0, 77, stopped=False))
+    assert world.function(LANE).resources[Kind.CAPACITY].properties["max_instances"] == 2
+
+
+def test_a_service_changed_by_somebody_else_meanwhile_is_not_led_elsewhere(world: World) -> None:
     """Whatever they changed: our write was computed from what there was before."""
     world.apply(world.wanted(state(LANE, "b")))
     provider = world.provider()
-    real, (old, _) = provider._services, world.function(LANE).revisions
-
-    class Slow(type(real)):  # type: ignore[misc]
-        """Somebody changes the service after we looked at it."""
-
-        def require(self, name: str) -> Any:
-            looked_at = super().require(name)
-            patch(world, "annotations", annotations={"by": "hand"})
-            return looked_at
-
-    slow = Slow(real.client, real.calls, real.names)
-    vars(provider)["_traffic"] = replace(provider._traffic, services=slow)
+    old, _ = world.function(LANE).revisions
+    vars(provider)["_traffic"] = replace(provider._traffic, services=slow(provider))
     before = world.live(LANE)
     with pytest.raises(WorldMoved, match="changed by somebody else"):
         provider.shift(LANE, {old.fingerprint: 100})

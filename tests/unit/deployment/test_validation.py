@@ -82,7 +82,7 @@ def test_a_complete_environment_has_no_problem(environment: Environment) -> None
     refuse_problems(CATALOGUE, environment)
 
 
-@pytest.mark.parametrize("name", ["dev", "emulated-aws"])
+@pytest.mark.parametrize("name", ["dev", "emulated-aws", "emulated-gcp"])
 def test_the_environments_for_development_are_ready_before_and_after_their_services_run(name: str) -> None:
     environment = load_environment(name)
     assert environment.services is not None
@@ -193,7 +193,7 @@ def test_one_secret_under_two_names_is_refused() -> None:
         (aws_with(AUTH_ISSUER=min(PUBLIC_DEV_KEYS)), "[variables] AUTH_ISSUER: holds QStash's public development key"),
         (on_aws(sluice_env=Env.DEV), 'sluice_env: is "dev", which takes public keys; on aws it must be "staging" or "prod"'),
         (on_aws(protected=False), "protected: must be true for production"),
-        (on_aws(emulated=True), 'emulated: needs provider = "aws" and sluice_env = "dev"'),
+        (on_aws(emulated=True), 'emulated: needs provider = "aws" or "gcp", and sluice_env = "dev"'),
         (on_aws(provider=Platform.LOCAL, aws=None), 'sluice_env: is "prod", but this machine runs only "dev"'),
         # what is no variable here
         (aws_with(SLUICE_ENV="prod"), "[variables] SLUICE_ENV: is what sluice_env says"),
@@ -278,6 +278,14 @@ def test_an_imitation_has_the_imitation_s_account() -> None:
     assert problem.endswith("[aws] account: must be 123456789012 where the account is an imitation")
 
 
+def test_an_imitation_has_the_imitation_s_project() -> None:
+    emulated = load_environment("emulated-gcp")
+    assert emulated.gcp is not None
+    other = emulated.model_copy(update={"gcp": emulated.gcp.model_copy(update={"project": "my-project"})})
+    (problem,) = lines(other)
+    assert problem.endswith("[gcp] project: must be sluice-emulated where the project is an imitation")
+
+
 # --- limits
 
 
@@ -317,10 +325,11 @@ def test_what_lambda_does_not_allow_or_functions_cannot_work_with_is_refused(
         (on_gcp(functions=differing("events", timeout_seconds=3601)), "[functions.events] timeout_seconds: is 3601: Cloud Run allows 3600 at most"),
         (on_gcp(functions=differing("events", concurrency=1001)), "[functions.events] concurrency: is 1001: Cloud Run allows 1000 at most"),
         (on_gcp(functions=differing("events", memory_mb=256)), "[functions.events] memory_mb: is 256: Cloud Run allows 512 to 32768"),
-        (on_gcp(name="staging-of-europe"), "makes service accounts of 36 characters, sluice-staging-of-europe-paid-stream: Google allows 30"),
+        (on_gcp(name="staging-in-all-europe"), "makes service accounts of 33 characters, staging-in-all-europe-paid-stream: Google allows 30"),
         (on_gcp(name="staging-of-all-of-europe"), "makes addresses with 66 characters before the first dot, c-00000000---sluice-staging-of-all-of-europe-paid-stream-123456789"),
         (on_gcp(gcp=on_gcp().gcp.model_copy(update={"project": "x"})), "[gcp] project: is no project id"),  # type: ignore[union-attr]
         (on_gcp(gcp=on_gcp().gcp.model_copy(update={"project_number": "x"})), "[gcp] project_number: must be digits"),  # type: ignore[union-attr]
+        (on_gcp(target=Target(python="3.13", architecture="arm64")), "[target] architecture: must be x86_64"),
         (on_gcp(secrets={"REDIS_URL": "sluice/redis"}), "[secrets] REDIS_URL: is no name on gcp"),
         (on_gcp(variables={**on_gcp().variables, "BLOB_URL": "s3://images"}), "[variables] BLOB_URL: must be gs://"),
     ],
