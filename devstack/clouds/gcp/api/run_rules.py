@@ -46,7 +46,6 @@ def check_service(service: str, document: Document, number: str) -> None:
         if not _LABEL.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             raise invalid(f"labels: {key}={value} must be of lowercase letters, digits, _ and -.")
     _check_template(service, document.get("template", {}))
-    _check_scaling(document.get("scaling", {}))
     tags = [each["tag"] for each in document.get("traffic", []) if each.get("tag")]
     for tag in tags:
         label = f"{tag}---{service}-{number}"
@@ -70,9 +69,9 @@ def check_traffic(traffic: Iterable[Mapping[str, Any]], revisions: Iterable[str]
 
 def switched(before: Document, after: Document) -> Document:
     """Return a service's scaling once it has been changed, with what the change unsets."""
-    manual = after.get("scalingMode") == "MANUAL"
-    if manual:
-        return {"scalingMode": "MANUAL", "manualInstanceCount": after.get("manualInstanceCount", 0)}
+    _check_scaling(after)
+    if after.get("scalingMode") == "MANUAL":
+        return {"scalingMode": "MANUAL", "manualInstanceCount": after["manualInstanceCount"]}
     bounds = {name: after[name] for name in ("minInstanceCount", "maxInstanceCount") if after.get(name)}
     if before.get("scalingMode") == "MANUAL" and after.get("maxInstanceCount") is None:
         raise invalid("scaling: from manual to automatic both bounds must be given, or neither.")
