@@ -27,6 +27,7 @@ from deployment.states import SecretPin
 from deployment.steps import Ensure
 from devstack.clouds.gcp.api.run_rules import BY_REVISION
 from devstack.clouds.gcp.api.world import PROJECT, Pace
+from devstack.clouds.gcp.faults import CrashAt
 from tests.unit.deployment.aws_kit import Probed, kind_of
 from tests.unit.deployment.gcp_kit import (
     BUCKET,
@@ -39,6 +40,7 @@ from tests.unit.deployment.gcp_kit import (
     new_site,
     state,
 )
+from tests.unit.deployment.memory_kit import Killed
 
 LANE = "free_stream"
 SERVICE = "sluice-staging-free-stream"
@@ -410,6 +412,34 @@ def test_rights_that_not_all_of_google_knows_of_yet_are_waited_for(tmp_path: Pat
         assert 15.0 in world.waits
         assert world.plan(world.wanted()).empty
         assert world.live(LANE)
+
+
+def test_what_cloud_run_would_refuse_is_asked_for_and_not_written(world: World) -> None:
+    resolved = state(LANE, "b", timeout_seconds=3601).resolved(world.observe().urls)
+    world.provider().upload(resolved.code, world.package(resolved.code))
+    world.writes()
+    with pytest.raises(ProviderError, match="timeout"):
+        world.provider().publish(resolved)
+    assert world.writes() == []
+
+
+def test_a_change_that_cloud_run_still_takes_in_is_waited_for(tmp_path: Path) -> None:
+    """Whoever made it was killed; what comes next must not decide on what is there halfway."""
+    with new_site(Pace(operation_polls=4, account_calls=0, grant_checks=0)) as site:
+        world = site.world(tmp_path, (LANE,), released=True)
+        resolved = state(LANE, "b").resolved(world.observe().urls)
+        world.provider().upload(resolved.code, world.package(resolved.code))
+        world.inject(
+            CrashAt(
+                1, took_effect=True, counts=lambda call: call.operation == "update_service" and call.is_write
+            )
+        )
+        with pytest.raises(Killed):
+            world.provider().publish(resolved)
+        world.inject()
+        world.waits.clear()
+        assert resolved.fingerprint in {each.fingerprint for each in world.function(LANE).revisions}
+        assert len(world.waits) == 3
 
 
 @pytest.mark.parametrize("kind", [Kind.IDENTITY, Kind.ADDRESS])
