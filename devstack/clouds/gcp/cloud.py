@@ -15,7 +15,7 @@ from devstack.clouds.gcp.api.secret_manager import SecretManager
 from devstack.clouds.gcp.api.storage import Storage
 from devstack.clouds.gcp.api.world import Pace, World
 from devstack.clouds.gcp.faults import Fault
-from devstack.clouds.gcp.recorder import Recorded, Recorder
+from devstack.clouds.recorder import Recorded, Recorder
 
 REGION = "europe-west3"
 _UPLOADED = re.compile(rb'"name": ?"([^"]+)"')
@@ -66,10 +66,10 @@ class Cloud:
             self.recorder.add(call)
             numbers = [(fault, fault.number(call)) for fault in self.faults]
             for fault, number in numbers:
-                fault.before(number)
+                fault.before(call, number)
             answer = _carried_out(found, request, parts)
             for fault, number in numbers:
-                fault.after(number)
+                fault.after(call, number)
         except ApiError as error:
             return error.answer
         return answer

@@ -29,7 +29,7 @@ from devstack.clouds.aws.strict.faults import (
     every_call,
     writes_only,
 )
-from devstack.clouds.aws.strict.recorder import Recorded
+from devstack.clouds.recorder import Recorded
 from tests.unit.deployment.aws_kit import World, new_world, state
 
 NAME = "free_stream"

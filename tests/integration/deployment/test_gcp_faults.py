@@ -27,7 +27,7 @@ from devstack.clouds.gcp.faults import (
     throttled,
     writes_only,
 )
-from devstack.clouds.gcp.recorder import Recorded
+from devstack.clouds.recorder import Recorded
 from tests.unit.deployment.gcp_kit import Site, World, new_site, state
 from tests.unit.deployment.memory_kit import Killed
 

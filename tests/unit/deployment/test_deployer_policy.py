@@ -11,7 +11,7 @@ from deployment.catalogue import ROOT
 from deployment.planner import Canary
 from deployment.policy_evaluation import as_list, simulate, statements_of
 from deployment.states import SecretPin
-from devstack.clouds.aws.strict.recorder import Recorded
+from devstack.clouds.recorder import Recorded
 from tests.unit.deployment.aws_kit import ACCOUNT, BUCKET, LAYER, REGION, World, new_world, state
 
 LANE = "free_stream"

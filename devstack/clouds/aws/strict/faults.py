@@ -4,60 +4,38 @@ A fault looks at each call before it takes effect and after it. What it raises, 
 botocore retries by itself: such an attempt is made again, at once, as often as the client's configuration
 says. Each attempt is a call of its own, for the recorder and for the next fault.
 
-Calls are numbered from 1 by the fault itself, among those that `counts` accepts.
+How calls are numbered is `devstack.clouds.faults`'.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from typing import NoReturn
 
 from botocore.exceptions import ConnectionClosedError
 
+from devstack.clouds import faults
 from devstack.clouds.aws.strict.calls import Call
-from devstack.clouds.aws.strict.recorder import Recorded
+from devstack.clouds.faults import Counts, every_call, writes_only
 
-Counts = Callable[[Recorded], bool]
-
-
-def every_call(_: Recorded) -> bool:
-    return True
-
-
-def writes_only(call: Recorded) -> bool:
-    return call.is_write
+__all__ = [
+    "Counts",
+    "CrashAt",
+    "Fault",
+    "Killed",
+    "LostResponse",
+    "ServerError",
+    "Throttle",
+    "every_call",
+    "writes_only",
+]
 
 
 class Killed(BaseException):
     """The caller was killed at this call. Nothing that catches errors may catch it."""
 
 
-class Fault:
-    """What may go wrong with a call; on its own nothing does."""
-
-    def __init__(self, counts: Counts = every_call) -> None:
-        self._counts = counts
-        self._seen = 0
-        self._lock = threading.Lock()
-
-    @property
-    def seen(self) -> int:
-        """Return how many calls it has counted."""
-        return self._seen
-
-    def number(self, recorded: Recorded) -> int:
-        """Count a call and return its number, 0 for one that does not count."""
-        if not self._counts(recorded):
-            return 0
-        with self._lock:
-            self._seen += 1
-            return self._seen
-
-    def before(self, call: Call, number: int) -> None:
-        """Raise what goes wrong before the call took effect."""
-
-    def after(self, call: Call, number: int) -> None:
-        """Raise what goes wrong after the call took effect."""
+class Fault(faults.Fault[Call]):
+    """What may go wrong with a call to AWS; on its own nothing does."""
 
 
 class Throttle(Fault):
@@ -115,30 +93,10 @@ class LostResponse(Fault):
             raise ConnectionClosedError(endpoint_url=str(call.client.meta.endpoint_url))
 
 
-class CrashAt(Fault):
+class CrashAt(faults.Crash[Call], Fault):
     """The caller is killed at the k-th call, before or after it took effect, and makes no call ever after."""
 
-    def __init__(self, at: int, *, took_effect: bool = False, counts: Counts = every_call) -> None:
-        super().__init__(counts)
-        self._at = at
-        self._took_effect = took_effect
-        self._dead = False
-
-    @property
-    def happened(self) -> bool:
-        """Return whether there was a k-th call."""
-        return self._dead
-
-    def before(self, call: Call, number: int) -> None:
-        if self._dead or (number == self._at and not self._took_effect):
-            self._die(call)
-
-    def after(self, call: Call, number: int) -> None:
-        if number == self._at and self._took_effect:
-            self._die(call)
-
-    def _die(self, call: Call) -> None:
-        self._dead = True
+    def end(self, call: Call) -> NoReturn:
         raise Killed(f"{call.service}:{call.operation}")
 
 

@@ -18,8 +18,9 @@ from devstack.clouds.aws.sessions import MOTO_ACCOUNT
 from devstack.clouds.aws.strict.books import State
 from devstack.clouds.aws.strict.calls import Answer, Call, Proceed, Rule, Timing
 from devstack.clouds.aws.strict.faults import Fault
-from devstack.clouds.aws.strict.recorder import Recorded, Recorder, subject_of
+from devstack.clouds.aws.strict.recorder import recorded as noted
 from devstack.clouds.aws.strict.rules import RULES
+from devstack.clouds.recorder import Recorder
 
 _RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 _RETRIED_CODES = frozenset({"Throttling", "ThrottlingException", "SlowDown", "TooManyRequestsException"})
@@ -71,7 +72,7 @@ class Strictness:
         self, client: BaseClient, operation: str, params: dict[str, Any], send: Callable[..., Answer]
     ) -> Answer:
         service = client.meta.service_model.service_name
-        recorded = Recorded(service, operation, subject_of(params))
+        recorded = noted(service, operation, params)
         self.recorder.add(recorded)
         numbers = [(fault, fault.number(recorded)) for fault in self._faults]
         with self._state.opened() as book:

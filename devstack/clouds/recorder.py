@@ -1,4 +1,4 @@
-"""Which calls came in, in order, and which of them may have changed something."""
+"""Which calls an emulated cloud was asked for, in order, and which of them may have changed something."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ class Recorded:
     service: str
     operation: str
     subject: str
-    """What it was about: the path from the project on, or the bucket and the object."""
+    """What it was about, such as a function, a role, a secret, a bucket and key; empty when it names none."""
     is_write: bool
+    """Whether it may have changed something."""
 
     def __str__(self) -> str:
         return f"{self.service}:{self.operation} {self.subject}".strip()
 
 
 class Recorder:
-    """The calls of one emulated cloud."""
+    """The calls so far, also from several threads."""
 
     def __init__(self) -> None:
         self._calls: list[Recorded] = []
