@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import TypeVar
+
+R = TypeVar("R")
 
 ATTEMPTS = 12
 ATTEMPTS_TO_CONNECT = 3
@@ -21,3 +25,41 @@ def pause_seconds(attempt: int) -> float:
 def without(text: str, value: str) -> str:
     """Return a text in which a value cannot be read."""
     return text.replace(value, "[hidden]") if value else text
+
+
+class GaveUp(Exception):
+    """A call failed for the last time."""
+
+    def __init__(self, error: Exception, attempts: int) -> None:
+        super().__init__(type(error).__name__)
+        self.error = error
+        self.attempts = attempts
+        """How often it was sent. After the second time, the first may have taken effect."""
+
+
+def repeated(
+    call: Callable[[], R],
+    failures: tuple[type[Exception], ...],
+    attempts_for: Callable[[Exception], int],
+    wait: Callable[[float], None],
+) -> R:
+    """Make a call, again where that can help, and return its answer.
+
+    Args:
+        call: makes it once.
+        failures: what it raises when it fails; anything else is nobody's business here.
+        attempts_for: says how often a call is made that ends in this error.
+        wait: waits so many seconds.
+
+    Raises:
+        GaveUp: it failed for the last time.
+    """
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return call()
+        except failures as error:
+            if attempt >= attempts_for(error):
+                raise GaveUp(error, attempt) from None
+            wait(pause_seconds(attempt))

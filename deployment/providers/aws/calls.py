@@ -34,7 +34,8 @@ from deployment.providers.attempts import (
     ATTEMPTS,
     ATTEMPTS_TO_CONNECT,
     TRANSIENT_STATUS,
-    pause_seconds,
+    GaveUp,
+    repeated,
     without,
 )
 
@@ -150,18 +151,14 @@ class Calls:
     def hiding(self, value: str, method: Callable[P, R], /, *args: P.args, **parameters: P.kwargs) -> R:
         """Call a client's method, and keep `value` out of whatever error comes of it."""
         operation = getattr(method, "__name__", "call")
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return method(*args, **parameters)
-            except (BotoCoreError, ClientError) as error:
-                if attempt < _attempts_for(error):
-                    self.wait(pause_seconds(attempt))
-                    continue
-                translated = _translated(error, operation, attempt, value)
-                # The original holds what was sent; a traceback would show it.
-                raise translated from (None if value else error)
+        try:
+            return repeated(
+                lambda: method(*args, **parameters), (BotoCoreError, ClientError), _attempts_for, self.wait
+            )
+        except GaveUp as failed:
+            translated = _translated(failed.error, operation, failed.attempts, value)
+            # The original holds what was sent; a traceback would show it.
+            raise translated from (None if value else failed.error)
 
     def maybe(self, method: Callable[P, R], /, *args: P.args, **parameters: P.kwargs) -> R | None:
         """Call a client's method; None when what it asks for is not there."""
@@ -201,7 +198,7 @@ def pages(
         parameters[sent] = page[answered]
 
 
-def _attempts_for(error: BotoCoreError | ClientError) -> int:
+def _attempts_for(error: Exception) -> int:
     """Return how often a call is made that ends in this error."""
     if isinstance(error, EndpointConnectionError | SSLError):
         return ATTEMPTS_TO_CONNECT
@@ -214,9 +211,7 @@ def _attempts_for(error: BotoCoreError | ClientError) -> int:
     return ATTEMPTS if code in _TRANSIENT or status in TRANSIENT_STATUS else 1
 
 
-def _translated(
-    error: BotoCoreError | ClientError, operation: str, attempts: int, value: str
-) -> AwsError | Refused:
+def _translated(error: Exception, operation: str, attempts: int, value: str) -> AwsError | Refused:
     if isinstance(error, _CREDENTIALS):
         return Refused(
             f"AWS: there are no usable credentials ({without(str(error), value)}). {CREDENTIALS_ADVICE}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from deployment.providers.aws.placeholder import placeholder
 from deployment.providers.aws.revisions import Versions, revision_of
 from deployment.providers.aws.secrets import Secrets
 from deployment.providers.aws.traffic import LIVE, Traffic, live_of
+from deployment.providers.observing import of_each
 from deployment.resources import Kind, Observed, ObservedFunction, ObservedResource, Properties
 from deployment.states import FunctionState
 
@@ -211,10 +211,7 @@ class AwsProvider:
     def _of_each(self, names: Sequence[str]) -> dict[str, ObservedFunction]:
         # Clients are made here first: boto3's sessions, unlike its clients, are not for several threads.
         _ = (self._addresses, self._identities, self._log_groups)
-        if self._at_once == 1:
-            return {name: self._observed(name) for name in names}
-        with ThreadPoolExecutor(self._at_once, thread_name_prefix="observe") as pool:
-            return dict(zip(names, pool.map(self._observed, names), strict=True))
+        return of_each(names, self._observed, self._at_once)
 
     def _observed(self, name: str) -> ObservedFunction:
         beside = {Kind.IDENTITY: self._identities.observe(name), Kind.LOGS: self._log_groups.observe(name)}

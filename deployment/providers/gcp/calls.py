@@ -23,7 +23,8 @@ from deployment.providers.attempts import (
     ATTEMPTS,
     ATTEMPTS_TO_CONNECT,
     TRANSIENT_STATUS,
-    pause_seconds,
+    GaveUp,
+    repeated,
     without,
 )
 
@@ -98,16 +99,10 @@ class Calls:
             GcpError: Google refused, or still failed after the last attempt.
             Refused: there are no credentials, or they are not valid.
         """
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return method(*args, **parameters)
-            except _FAILURES as error:
-                if attempt < _attempts_for(error):
-                    self.wait(pause_seconds(attempt))
-                    continue
-                raise _translated(error, _name(method), attempt, "") from error
+        try:
+            return repeated(lambda: method(*args, **parameters), _FAILURES, _attempts_for, self.wait)
+        except GaveUp as failed:
+            raise _translated(failed.error, _name(method), failed.attempts, "") from failed.error
 
     def once(self, value: str, method: Callable[P, R], /, *args: P.args, **parameters: P.kwargs) -> R:
         """Call a method whose effect is another each time; `value` is kept out of its error."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from deployment.providers.gcp.secrets import Secrets
 from deployment.providers.gcp.services import Services
 from deployment.providers.gcp.template import Source, placeholder_of, template_of
 from deployment.providers.gcp.traffic import Traffic
+from deployment.providers.observing import of_each
 from deployment.resources import Kind, Observed, ObservedFunction, ObservedResource, Properties
 from deployment.states import FunctionState
 
@@ -232,11 +232,7 @@ class GcpProvider:
     def _of_each(self, names: Sequence[str]) -> dict[str, ObservedFunction]:
         # Clients are made here first, before several threads ask for them.
         policies, _ = self._identities.look(), self._traffic
-        if self._at_once == 1:
-            return {name: self._observed(name, policies) for name in names}
-        with ThreadPoolExecutor(self._at_once, thread_name_prefix="observe") as pool:
-            found = pool.map(lambda name: self._observed(name, policies), names)
-            return dict(zip(names, found, strict=True))
+        return of_each(names, lambda name: self._observed(name, policies), self._at_once)
 
     def _observed(self, name: str, policies: Mapping[str, Policy | None]) -> ObservedFunction:
         bindings = gcp_bindings(self._catalogue[name], self._environment)
