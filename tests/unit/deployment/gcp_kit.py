@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,11 @@ from google.auth.credentials import AnonymousCredentials
 
 from deployment.catalogue import FunctionSpec, load_catalogue
 from deployment.environments import Environment, GcpPlace, Platform, Target
-from deployment.execution import Executor
-from deployment.ledger import past_of, releases
-from deployment.lock import locked
 from deployment.names import secret_name
-from deployment.planner import Canary, Desired, make_plan
 from deployment.providers.gcp.clients import Access, Clients
 from deployment.providers.gcp.provider import GcpProvider
-from deployment.resources import Observed, ObservedFunction
-from deployment.states import FunctionState, SecretPin, url_reference
-from deployment.steps import Plan
+from deployment.resources import Observed, Revision
+from deployment.states import FunctionState, SecretPin
 from devstack.clouds.gcp.api.run import Run
 from devstack.clouds.gcp.api.world import PROJECT, PROJECT_NUMBER, Pace
 from devstack.clouds.gcp.cloud import REGION, Cloud
@@ -30,14 +24,10 @@ from devstack.clouds.gcp.faults import CrashAt, Fault
 from devstack.clouds.gcp.serving import Apis
 from devstack.serving import AppServer
 from shared.settings import Env
-from tests.unit.deployment.aws_kit import NoSchedule, Probed, package
-from tests.unit.deployment.memory_kit import Killed, Quiet
+from tests.unit.deployment.cloud_kit import BUCKET, NAMES, CloudWorld, variables_of
+from tests.unit.deployment.memory_kit import Killed
 
-BUCKET = "sluice-staging-artefacts"
 IMAGES = "sluice-images"
-ROUTES = {"actions": ("FREE_STREAM_URL", "free_stream")}
-"""Whose variables hold another's address."""
-NAMES = ("free_stream", "actions")
 QUICK = Pace(operation_polls=1, account_calls=1, grant_checks=0)
 VARIABLE = "REDIS_URL"
 """The one secret that the states here pin."""
@@ -59,14 +49,10 @@ def environment(**changes: object) -> Environment:
 
 def state(name: str, code: str = "a", **changes: Any) -> FunctionState:
     """Return a state of a function, with code of its own."""
-    variables = {"SLUICE_ENV": "staging", "ROUTE_URL": url_reference(name)}
-    if name in ROUTES:
-        variable, function = ROUTES[name]
-        variables[variable] = url_reference(function)
     made = FunctionState(
         name=name,
         code=(code * 64)[:60] + f"{NAMES.index(name):04x}",
-        variables=variables,
+        variables=variables_of(name),
         secrets={VARIABLE: SecretPin("sluice-staging-redis-url", "1")},
         memory_mb=512,
         timeout_seconds=30,
@@ -78,7 +64,7 @@ def state(name: str, code: str = "a", **changes: Any) -> FunctionState:
 
 
 @dataclass
-class World:
+class World(CloudWorld[GcpProvider]):
     """A Google Cloud and the environment on it."""
 
     cloud: Cloud
@@ -112,63 +98,8 @@ class World:
             clients=self.clients,
         )
 
-    @property
-    def specs(self) -> Mapping[str, FunctionSpec]:
-        return self.environment.specs(self.catalogue)
-
-    def wanted(self, *states: FunctionState, stopped: Sequence[str] = (), keep: int = 3) -> Desired:
-        """Return what is wanted: these states, of all functions or some of them."""
-        provider = self.provider()
-        every = {name: state(name) for name in self.names} | {each.name: each for each in states}
-        resources = {name: provider.resources(self.specs[name], stopped=name in stopped) for name in every}
-        return Desired("staging", every, resources, keep=keep, stopped=frozenset(stopped))
-
-    def plan(
-        self, desired: Desired, provider: GcpProvider | None = None, canary: Canary | None = None
-    ) -> Plan:
-        """Return what leads from what is there to what is wanted."""
-        ours = provider or self.provider()
-        past = past_of(releases(ours.objects), desired.keep)
-        return make_plan(desired, ours.observe(list(desired.states)), past, canary)
-
-    def apply(
-        self,
-        desired: Desired,
-        provider: GcpProvider | None = None,
-        *,
-        canary: Canary | None = None,
-        prober: Probed | None = None,
-    ) -> Plan:
-        """Plan and perform, as the command does."""
-        ours = provider or self.provider()
-        ours.objects.ensure()
-        with locked(ours.objects, "apply", clock=self._now) as lock:
-            planned = self.plan(desired, ours, canary)
-            executor = Executor(
-                provider=ours,
-                lock=lock,
-                prober=prober or Probed(),
-                scheduler=NoSchedule(),
-                progress=Quiet(),
-                packages={each.code: self.package(each.code) for each in desired.states.values()},
-                who="ann",
-                revision="abc",
-                wait=self.wait,
-            )
-            executor.run(planned)
-        return planned
-
-    def _now(self) -> float:
-        return time.time() + self.later_seconds
-
-    def observe(self) -> Observed:
-        return self.provider().observe(self.names)
-
-    def function(self, name: str) -> ObservedFunction:
-        return self.observe().functions[name]
-
-    def live(self, name: str) -> Mapping[str, int]:
-        return self.function(name).live
+    def state(self, name: str) -> FunctionState:
+        return state(name)
 
     def writes(self) -> list[str]:
         """Return the writes since the last look, but for the lock's."""
@@ -177,33 +108,13 @@ class World:
         return [call for call in calls if not call.endswith("/lock.json")]
 
     def content(self, observed: Observed | None = None) -> dict[str, Any]:
-        """Return all there is, in words that are the same for the same state of the world: no ids, no times."""
-        observed = observed or self.observe()
-        found = releases(self.provider().objects)
-        return {
-            "functions": {name: self._content(name, each) for name, each in observed.functions.items()},
-            "artefacts": observed.artefacts,
-            "released": {name: each.code for name, each in found[0].states.items()} if found else {},
-            "accounts": sorted(self.cloud.world.accounts),
-        }
+        return super().content(observed) | {"accounts": sorted(self.cloud.world.accounts)}
 
-    def _content(self, name: str, found: ObservedFunction) -> dict[str, Any]:
-        order = sorted(found.revisions, key=lambda revision: revision.number)
-        ranks = {revision.fingerprint: rank for rank, revision in enumerate(order)}
-        assert len(ranks) == len(order), "two revisions of one state"
-        made = self.cloud.run.services[f"sluice-staging-{name.replace('_', '-')}"].revisions
-        return {
-            "resources": {kind: each.properties for kind, each in found.resources.items()},
-            "url": found.url,
-            "revisions": [_settings(made[revision.id]) for revision in order],
-            "live": {ranks[fingerprint]: percent for fingerprint, percent in found.live.items()},
-        }
-
-    def package(self, code: str) -> Path:
-        file = self.folder / f"{code}.zip"
-        if not file.exists():
-            file.write_bytes(package(code))
-        return file
+    def settings(self, name: str, revision: Revision, url: str) -> dict[str, Any]:
+        """Return what a revision is made of; its function's address is always the same."""
+        service = f"sluice-staging-{name.replace('_', '-')}"
+        assert url.startswith(f"https://{service}-")
+        return _settings(self.cloud.run.services[service].revisions[revision.id])
 
     def put_secrets(self) -> None:
         """Give every secret of the environment a value."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,22 +10,13 @@ from typing import Any, cast
 
 import pytest
 
-from deployment.errors import ForeignResource, LockHeld, ProbeFailed, Refused, WorldMoved
-from deployment.lock import locked
+from deployment.errors import ForeignResource, ProbeFailed, Refused, WorldMoved
 from deployment.planner import Canary
 from deployment.resources import Kind
 from deployment.states import SecretPin
 from deployment.steps import Ensure
-from tests.unit.deployment.aws_kit import (
-    BUCKET,
-    NAMES,
-    Probed,
-    World,
-    environment,
-    kind_of,
-    new_world,
-    state,
-)
+from tests.unit.deployment.aws_kit import World, environment, new_world, state
+from tests.unit.deployment.cloud_kit import BUCKET, NAMES, Probed, kind_of, outcomes_of_four_at_once
 
 LANE = "free_stream"
 FUNCTION = "sluice-staging-free-stream"
@@ -179,7 +169,7 @@ def test_a_canary_leads_a_part_to_the_new_version(world: World) -> None:
     (old,) = world.live(LANE)
     resolved = state(LANE, "b").resolved(world.observe().urls)
     provider = world.provider()
-    provider.upload(resolved.code, world._package(resolved.code))
+    provider.upload(resolved.code, world.package(resolved.code))
     provider.publish(resolved)
     new = str(resolved.fingerprint)
     provider.shift(LANE, {new: 10, old: 90})
@@ -330,7 +320,7 @@ def test_a_version_that_only_claims_a_fingerprint_is_not_taken_for_it(world: Wor
         client.get_function_configuration(FunctionName=FUNCTION)
     false = client.publish_version(FunctionName=FUNCTION)["Version"]
     provider = world.provider()
-    provider.upload(resolved.code, world._package(resolved.code))
+    provider.upload(resolved.code, world.package(resolved.code))
     provider.publish(resolved)
     provider.shift(LANE, {str(resolved.fingerprint): 100})
     assert version_of(world, "live") != false
@@ -358,7 +348,7 @@ def test_an_update_by_somebody_else_in_between_is_never_published(world: World) 
     )
     vars(provider)["_versions"] = meddled
     resolved = state(LANE, "b").resolved(world.observe().urls)
-    provider.upload(resolved.code, world._package(resolved.code))
+    provider.upload(resolved.code, world.package(resolved.code))
     with pytest.raises(WorldMoved, match="somebody else changes it"):
         provider.publish(resolved)
     assert resolved.fingerprint not in {each.fingerprint for each in world.function(LANE).revisions}
@@ -378,7 +368,7 @@ def test_what_is_somebody_elses_is_refused_and_left_alone(empty: World, kind: Ki
             Role="arn:aws:iam::123456789012:role/theirs",
             Runtime="python3.13",
             Handler="a.b",
-            Code={"ZipFile": empty._package("theirs").read_bytes()},
+            Code={"ZipFile": empty.package("theirs").read_bytes()},
             Tags={"sluice:environment": "another"},
         )
     for _ in range(3):
@@ -524,26 +514,8 @@ def test_destroying_leaves_nothing_of_ours_and_all_of_others(both: World) -> Non
 
 
 def test_of_several_that_deploy_at_once_exactly_one_proceeds(world: World) -> None:
-    start, outcomes = threading.Barrier(4), []
-    inside = threading.Event()
-
-    def deploy() -> None:
-        start.wait(30)
-        try:
-            with locked(world.provider().objects, "apply"):
-                outcomes.append("proceeds")
-                inside.wait(30)
-        except LockHeld:
-            outcomes.append("held")
-            if outcomes.count("held") == 3:
-                inside.set()
-
-    threads = [threading.Thread(target=deploy) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert sorted(outcomes) == ["held", "held", "held", "proceeds"]
+    outcomes = outcomes_of_four_at_once([world.provider().objects for _ in range(4)])
+    assert outcomes == ["held", "held", "held", "proceeds"]
 
 
 def test_credentials_of_another_account_are_refused(empty: World) -> None:

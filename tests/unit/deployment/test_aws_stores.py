@@ -17,7 +17,8 @@ from deployment.objects import Condition, Conflict
 from deployment.states import SecretPin
 from devstack.clouds.aws.strict.calls import Call
 from devstack.clouds.aws.strict.faults import CrashAt, Fault, Killed, LostResponse
-from tests.unit.deployment.aws_kit import BUCKET, World, new_world
+from tests.unit.deployment.aws_kit import World, new_world
+from tests.unit.deployment.cloud_kit import BUCKET
 
 SECRET = "sluice/staging/REDIS_URL"
 HERE = {"CreateBucketConfiguration": {"LocationConstraint": "eu-central-1"}}

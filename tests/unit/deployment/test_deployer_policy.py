@@ -12,7 +12,8 @@ from deployment.planner import Canary
 from deployment.policy_evaluation import as_list, simulate, statements_of
 from deployment.states import SecretPin
 from devstack.clouds.recorder import Recorded
-from tests.unit.deployment.aws_kit import ACCOUNT, BUCKET, LAYER, REGION, World, new_world, state
+from tests.unit.deployment.aws_kit import ACCOUNT, LAYER, REGION, World, new_world, state
+from tests.unit.deployment.cloud_kit import BUCKET
 
 LANE = "free_stream"
 FUNCTION = "sluice-staging-free-stream"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,7 @@ import pytest
 from google.cloud.run_v2.types import Service, UpdateServiceRequest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from deployment.errors import ForeignResource, LockHeld, ProbeFailed, ProviderError, Refused, WorldMoved
-from deployment.lock import locked
+from deployment.errors import ForeignResource, ProbeFailed, ProviderError, Refused, WorldMoved
 from deployment.planner import Canary
 from deployment.policies import READS_SECRETS
 from deployment.providers.gcp.bindings import granted
@@ -28,18 +26,8 @@ from deployment.steps import Ensure
 from devstack.clouds.gcp.api.run_rules import BY_REVISION
 from devstack.clouds.gcp.api.world import PROJECT, Pace
 from devstack.clouds.gcp.faults import CrashAt
-from tests.unit.deployment.aws_kit import Probed, kind_of
-from tests.unit.deployment.gcp_kit import (
-    BUCKET,
-    IMAGES,
-    NAMES,
-    VARIABLE,
-    Site,
-    World,
-    environment,
-    new_site,
-    state,
-)
+from tests.unit.deployment.cloud_kit import BUCKET, NAMES, Probed, kind_of, outcomes_of_four_at_once
+from tests.unit.deployment.gcp_kit import IMAGES, VARIABLE, Site, World, environment, new_site, state
 from tests.unit.deployment.memory_kit import Killed
 
 LANE = "free_stream"
@@ -635,26 +623,8 @@ def test_destroying_leaves_nothing_of_ours_and_all_of_others(both: World) -> Non
 
 
 def test_of_several_that_deploy_at_once_exactly_one_proceeds(world: World) -> None:
-    start, outcomes = threading.Barrier(4), []
-    inside = threading.Event()
-
-    def deploy() -> None:
-        start.wait(30)
-        try:
-            with locked(world.provider().objects, "apply"):
-                outcomes.append("proceeds")
-                inside.wait(30)
-        except LockHeld:
-            outcomes.append("held")
-            if outcomes.count("held") == 3:
-                inside.set()
-
-    threads = [threading.Thread(target=deploy) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert sorted(outcomes) == ["held", "held", "held", "proceeds"]
+    outcomes = outcomes_of_four_at_once([world.provider().objects for _ in range(4)])
+    assert outcomes == ["held", "held", "held", "proceeds"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from deployment.providers.gcp.packages import as_tar_gz, placeholder_package
 from deployment.states import SecretPin
 from devstack.clouds.gcp.api.world import PROJECT
 from devstack.clouds.gcp.faults import CrashAt, Fails, Fault, Unanswered, failing
-from tests.unit.deployment.gcp_kit import BUCKET, Site, World, new_site
+from tests.unit.deployment.cloud_kit import BUCKET
+from tests.unit.deployment.gcp_kit import Site, World, new_site
 from tests.unit.deployment.memory_kit import Killed
 
 SECRET = "sluice-staging-a-secret-of-this-test"
