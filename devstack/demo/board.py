@@ -7,16 +7,14 @@ reads, and what it reads may be a moment old.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from types import TracebackType
-from typing import Self
 
 from devstack.demo.tracking import Tracked
 from devstack.gauges import Gauges, read_gauges
+from devstack.sampling import SamplingThread
 from devstack.stack import Stack
 from shared.errors import StoreUnavailable
 from shared.routing import Lane, Model, Tier
@@ -113,29 +111,18 @@ class Board:
         return (1 - self.done_share(now)) * sum(CHAPTER_SECONDS) * slowness
 
 
-class Sampler:
+class Sampler(SamplingThread):
     """A thread that reads Redis into a board while the context is open."""
 
     def __init__(self, stack: Stack, board: Board) -> None:
+        super().__init__("gauges")
         self._stack = stack
         self._board = board
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="gauges", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join(timeout=10)
-
-    def _sample(self) -> None:
+    def sample(self) -> None:
         limits = self._stack.limits
         with contextlib.closing(self._stack.open_store()) as store:
-            while not self._ended.wait(SAMPLE_SECONDS):
+            while not self.over.wait(SAMPLE_SECONDS):
                 with contextlib.suppress(StoreUnavailable):
                     self._board.note(read_gauges(store, limits))
                     self._board.ahead = _ahead(store)

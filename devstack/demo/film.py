@@ -9,12 +9,9 @@ import argparse
 import io
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, ConsoleDimensions, RenderableType
 from rich.text import Text
@@ -30,6 +27,7 @@ from devstack.demo.svg import Frame, Row, draw
 from devstack.demo.tracking import Tracked
 from devstack.demo.words import LOCALES, Words
 from devstack.interruption import exit_on_termination
+from devstack.sampling import SamplingThread
 
 FILE = Path(__file__).parents[2] / "docs" / "images" / "demo.svg"
 LOOK_SECONDS = 0.75
@@ -39,24 +37,13 @@ FRAME_SECONDS = 0.5
 LAST_SECONDS = 9.0
 
 
-class Camera:
+class Camera(SamplingThread):
     """A screen that nobody sees: it keeps what a terminal of its size would show, once in a while."""
 
     def __init__(self, board: Board, words: Words, size: ConsoleDimensions) -> None:
+        super().__init__("camera")
         self.frames: list[Frame] = []
         self._board, self._words, self._size = board, words, size
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="camera", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
 
     def told(self, happening: Happening) -> None:
         pass
@@ -64,8 +51,8 @@ class Camera:
     def event(self, task: Tracked, frame: Event) -> None:
         pass
 
-    def _look(self) -> None:
-        while not self._over.wait(LOOK_SECONDS):
+    def sample(self) -> None:
+        while not self.over.wait(LOOK_SECONDS):
             shown = picture(self._board, self._words, self._size, time.monotonic())
             self.frames.append(Frame(rows_of(shown, self._size), FRAME_SECONDS))
 

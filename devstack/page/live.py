@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from devstack.gauges import Gauges, read_gauges
 from devstack.page.watching import FirstTexts, OpenTask, leases, open_tasks
+from devstack.sampling import SamplingThread
 from devstack.stack import Stack
 from shared.errors import SluiceError
 from shared.routing import Lane, models_of
@@ -42,28 +41,17 @@ class Sample:
         return {"n": self.number, "at": self.at_ms, "lanes": lanes}
 
 
-class Live:
+class Live(SamplingThread):
     """The sampler: a thread with a connection of its own to Redis; a context manager."""
 
     def __init__(self, stack: Stack) -> None:
+        super().__init__("page-live")
         self._stack = stack
         self._samples: deque[Sample] = deque(maxlen=KEPT)
         self._recent: dict[Lane, deque[int]] = {lane: deque(maxlen=RECENT) for lane in Lane}
         self._tasks: list[dict[str, Any]] = []
         self._slots: dict[str, Any] = {}
         self._firsts = FirstTexts()
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="page-live", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ending.set()
-        self._thread.join()
 
     def lanes(self) -> dict[str, Any]:
         """Return what never changes of each lane: its limits, and the models that it calls."""
@@ -92,10 +80,10 @@ class Live:
             },
         }
 
-    def _run(self) -> None:
+    def sample(self) -> None:
         store = self._stack.open_store()
         try:
-            while not self._ending.wait(EVERY_SECONDS):
+            while not self.over.wait(EVERY_SECONDS):
                 try:
                     self._sample(store)
                 except SluiceError:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from devstack.sampling import SamplingThread
 from devstack.stack import Stack
 from shared.errors import StoreUnavailable
 from shared.routing import ROUTES, Lane, Model, Tier
@@ -64,30 +63,19 @@ class Seen:
         self.open_tasks = open_tasks
 
 
-class Watch:
+class Watch(SamplingThread):
     """Samples in a thread while the context is open."""
 
     def __init__(self, stack: Stack, users: Sequence[str]) -> None:
+        super().__init__("watch")
         self.seen = Seen()
         self._stack = stack
         self._users = users
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join(timeout=10)
-
-    def _run(self) -> None:
+    def sample(self) -> None:
         turn = 0
         with contextlib.closing(self._stack.open_store()) as store:
-            while not self._over.wait(SAMPLE_SECONDS):
+            while not self.over.wait(SAMPLE_SECONDS):
                 with contextlib.suppress(StoreUnavailable):
                     self._sample(store.pipeline(self._commands()))
                 if turn % MEMORY_EVERY == 0:
