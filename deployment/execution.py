@@ -161,6 +161,7 @@ class Executor:
         )
         record(self.provider.objects, release)
         self._shifted.clear()  # the release is whole: what fails from here on is no reason to go back
+        self.provider.secrets.keep_only(step.secrets)
 
     def _resolved(self, state: FunctionState) -> FunctionState:
         return state.resolved(self._urls_of(state.references))

@@ -20,6 +20,8 @@ from deployment.resources import Properties
 from deployment.states import FunctionState
 
 PREFIX = "releases/"
+NAMED = 10
+"""How many releases a refusal names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,16 @@ class Release:
         return cls(**{**document, "states": states})
 
 
-def releases(objects: ObjectStore) -> list[Release]:
-    """Return every release that is recorded, the newest first."""
-    read = [objects.get(key) for key in objects.list(PREFIX)]
-    found = [Release.from_json(json.loads(stored.content)) for stored in read if stored is not None]
-    return sorted(found, key=lambda release: release.number, reverse=True)
+def releases(objects: ObjectStore, newest: int | None = None) -> list[Release]:
+    """Return the releases that are recorded, the newest first.
+
+    Args:
+        objects: the environment's store.
+        newest: how many of them; every other one is not read. None: all.
+    """
+    keys = sorted(objects.list(PREFIX), reverse=True)  # their numbers are padded, so they sort by age
+    read = [objects.get(key) for key in keys[:newest]]
+    return [Release.from_json(json.loads(stored.content)) for stored in read if stored is not None]
 
 
 def find_release(objects: ObjectStore, number: int) -> Release:
@@ -69,12 +76,13 @@ def find_release(objects: ObjectStore, number: int) -> Release:
     Raises:
         Refused: there is none of that number, or it has been forgotten.
     """
-    found = releases(objects)
-    for release in found:
-        if release.number == number:
-            return release
-    known = ", ".join(str(release.number) for release in found) or "none"
-    raise Refused(f"There is no release {number} (there are: {known}).")
+    stored = objects.get(_key(number))
+    if stored is not None:
+        return Release.from_json(json.loads(stored.content))
+    keys = sorted(objects.list(PREFIX), reverse=True)
+    known = ", ".join(str(int(key.removeprefix(PREFIX).removesuffix(".json"))) for key in keys[:NAMED])
+    older = ", and older ones" if len(keys) > NAMED else ""
+    raise Refused(f"There is no release {number} (there are: {known or 'none'}{older}).")
 
 
 def past_of(found: list[Release], keep: int) -> Past:
@@ -91,7 +99,7 @@ def record(objects: ObjectStore, release: Release) -> None:
     Raises:
         Refused: another one has taken its number: somebody else deployed at the same time.
     """
-    key = f"{PREFIX}{release.number:06d}.json"
+    key = _key(release.number)
     try:
         objects.put(key, json.dumps(release.to_json(), indent=1).encode(), only_if=Condition.ABSENT)
     except Conflict as taken:
@@ -100,6 +108,10 @@ def record(objects: ObjectStore, release: Release) -> None:
             raise Refused(
                 f"Release {release.number} has been recorded by somebody else meanwhile."
             ) from taken
+
+
+def _key(number: int) -> str:
+    return f"{PREFIX}{number:06d}.json"
 
 
 def now_seconds() -> float:

@@ -199,7 +199,9 @@ def _record(desired: Desired, states: Mapping[str, FunctionState], past: Past) -
         for name, kinds in desired.resources.items()
     }
     if dict(past.states) != dict(states) or past.settings != settings:
-        yield Record(past.latest + 1, states, settings, desired.note)
+        kept = [states, *past.kept][: desired.keep]
+        pins = {pin for release in kept for state in release.values() for pin in state.secrets.values()}
+        yield Record(past.latest + 1, states, settings, desired.note, tuple(sorted(pins)))
 
 
 def _clean(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from deployment.resources import Kind, Properties
-from deployment.states import FunctionState
+from deployment.states import FunctionState, SecretPin
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,8 @@ class Record:
     """By function and kind: the resources as this release has them."""
     note: str
     """What it was: `apply`, or `rollback to 3`."""
+    secrets: tuple[SecretPin, ...] = ()
+    """Every version that this release and the kept ones pin: what nothing pins any more may go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ def step_from_json(document: Mapping[str, Any]) -> Step:
         fields["states"] = {n: FunctionState.from_json(state) for n, state in fields["states"].items()}
     if "changes" in fields:
         fields["changes"] = tuple(Change(**change) for change in fields["changes"])
+    if kind is Record:
+        fields["secrets"] = tuple(SecretPin(**pin) for pin in fields["secrets"])
     if kind is Ensure:
         fields["kind"] = Kind(fields["kind"])
     if kind is Settle:

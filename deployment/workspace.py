@@ -91,7 +91,8 @@ class Workspace:
         return replace(observed, schedule=schedule.observe() if schedule else None)
 
     def past(self) -> Past:
-        return past_of(releases(self.provider.objects), self.environment.releases.keep)
+        keep = self.environment.releases.keep
+        return past_of(releases(self.provider.objects, keep), keep)
 
     def stopped(self) -> dict[str, Stop]:
         return stops(self.provider.objects)
@@ -217,8 +218,10 @@ class Workspace:
         Raises:
             DeployError: it has none yet.
         """
-        declared = self.environment.urls.get(function)
-        url = declared or self.provider.observe([function]).urls.get(function)
+        return self._address(function, self.provider.observe([function]).urls)
+
+    def _address(self, function: str, observed: Mapping[str, str]) -> str:
+        url = self.environment.urls.get(function) or observed.get(function)
         if url is None:
             raise DeployError(f"{function} has no address in {self.environment.name} yet.")
         return url
@@ -229,9 +232,11 @@ class Workspace:
         Raises:
             Refused: nothing has been released here yet.
         """
+        newest = self.newest()
+        observed = self.provider.observe(list(newest.states)).urls
         return Verifier(
-            urls={name: self.address_of(name) for name in self.newest().states},
-            keys=self.pinned_keys(),
+            urls={name: self._address(name, observed) for name in newest.states},
+            keys=self.pinned_keys(newest),
             client=self.client,
             stopped=self.stopped(),
             refused_keys=refused_keys,
@@ -243,7 +248,7 @@ class Workspace:
         Raises:
             Refused: there is none.
         """
-        found = releases(self.provider.objects)
+        found = releases(self.provider.objects, newest=1)
         if not found:
             raise Refused(f"Nothing has been released to {self.environment.name} yet: apply first.")
         return found[0]
@@ -271,19 +276,22 @@ class Workspace:
         url = self.environment.variables.get("QSTASH_URL")
         if url is None:
             raise Refused(f"{self.environment.file}: [variables] QSTASH_URL: is missing")
+        token = token or self._token()
         if token is None:
-            pin = self.current_pin(QSTASH_TOKEN)
-            if pin is None:
-                raise MissingSecret(f"{QSTASH_TOKEN} has no value in {self.environment.name}.")
-            token = self.provider.secrets.read(pin)
+            raise MissingSecret(f"{QSTASH_TOKEN} has no value in {self.environment.name}.")
         return QStash(url, token, self._outside)
 
     def schedule(self) -> SweepSchedule | None:
         """Return the sweep's schedule; None while QStash's token has no value."""
-        if self.current_pin(QSTASH_TOKEN) is None:
+        token = self._token()
+        if token is None:
             return None
         own_qstash = self.environment.services is not None
-        return SweepSchedule(self.qstash(), self.environment.name, absent_when_unreachable=own_qstash)
+        return SweepSchedule(self.qstash(token), self.environment.name, absent_when_unreachable=own_qstash)
+
+    def _token(self) -> str | None:
+        pin = self.current_pin(QSTASH_TOKEN)
+        return self.provider.secrets.read(pin) if pin else None
 
     def close(self) -> None:
         """Let go of connections."""

@@ -80,18 +80,18 @@ def rollback(workspace: Workspace, options: argparse.Namespace, terminal: Termin
 
 def list_releases(workspace: Workspace, options: argparse.Namespace, terminal: Terminal) -> int:
     """Show who released what, when and of which code."""
-    found = releases(workspace.provider.objects)[: options.limit]
+    read = releases(workspace.provider.objects, options.limit + 1)  # one more, to tell what the last changed
+    found, older = read[: options.limit], [*read[1:], None]
     if terminal.as_json:
         terminal.answer([release.to_json() for release in found])
         return 0
     if not found:
         terminal.say(f"Nothing has been released to {workspace.environment.name} yet.")
         return 0
-    older: list[Release | None] = [*found[1:], None]
     table = Table(box=None, pad_edge=False)
     for column in ("no.", "when", "who", "what", "git", "changed"):
         table.add_column(column, no_wrap=column in {"no.", "when"}, overflow="fold")
-    for release, before in zip(found, older, strict=True):
+    for release, before in zip(found, older, strict=False):
         table.add_row(
             str(release.number),
             moment(release.at),

@@ -132,7 +132,7 @@ def _probe(workspace: Workspace, function: str) -> None:
     Raises:
         ProbeFailed: it does not answer as it must.
     """
-    for release in releases(workspace.provider.objects)[:1]:
+    for release in releases(workspace.provider.objects, newest=1):
         try:
             workspace.prober().probe(release.states[function], workspace.address_of(function))
         except ProbeFailed as failed:

@@ -32,7 +32,7 @@ def status(workspace: Workspace, _options: argparse.Namespace, terminal: Termina
     """Show what is there: addresses, what is live, who holds the lock, what is stopped."""
     with terminal.working(f"looking at {workspace.environment.name}"):
         observed = workspace.observe()
-        found = releases(workspace.provider.objects)
+        found = releases(workspace.provider.objects, workspace.environment.releases.keep)
         stopped, holder = workspace.stopped(), read_lock(workspace.provider.objects)
     if terminal.as_json:
         terminal.answer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,11 @@ class MemoryObjects:
         self.held.clear()
 
 
+@dataclass
 class NoSecrets:
-    """A store that nobody asks."""
+    """A store that nobody asks; it notes what is to be kept."""
+
+    kept: list[set[SecretPin]] = field(default_factory=list)
 
     def describe(self, names: object) -> Mapping[str, SecretState]:
         return {}
@@ -82,7 +85,8 @@ class NoSecrets:
     def put(self, name: str, value: str, *, request_id: str) -> str:
         raise AssertionError(name)
 
-    def keep_only(self, pins: object) -> None: ...
+    def keep_only(self, pins: Iterable[SecretPin]) -> None:
+        self.kept.append(set(pins))
 
     def remove(self, name: str) -> None: ...
 
@@ -105,6 +109,7 @@ class MemoryProvider:
     machines: dict[str, Machine] = field(default_factory=dict)
     artefacts: set[str] = field(default_factory=set)
     bucket: MemoryObjects = field(default_factory=MemoryObjects)
+    no_secrets: NoSecrets = field(default_factory=NoSecrets)
     schedule: ObservedResource | None = None
     writes: list[str] = field(default_factory=list)
     shown: list[tuple[str, dict[str, int]]] = field(default_factory=list)
@@ -117,7 +122,7 @@ class MemoryProvider:
 
     @property
     def secrets(self) -> SecretStore:
-        return NoSecrets()
+        return self.no_secrets
 
     def check(self) -> None: ...
 

@@ -159,6 +159,7 @@ def test_a_release_is_read_as_it_was_written_the_newest_first() -> None:
         record(objects, release(number))
     assert releases(objects) == [release(10), release(2), release(1)]
     assert find_release(objects, 2) == release(2)
+    assert releases(objects, newest=2) == [release(10), release(2)]
     past = past_of(releases(objects), keep=2)
     assert (past.latest, len(past.kept)) == (10, 2)
 

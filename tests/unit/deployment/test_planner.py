@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployment.errors import ForeignResource, LockLost, ProbeFailed, Refused
+from deployment.errors import DeployError, ForeignResource, LockLost, ProbeFailed, Refused
 from deployment.ledger import releases
 from deployment.lock import Holder, Lock
 from deployment.objects import Condition
@@ -36,6 +36,7 @@ from tests.unit.deployment.memory_kit import (
     Killed,
     Machine,
     MemoryProvider,
+    NoSecrets,
     apply,
     desired,
     perform,
@@ -263,3 +264,32 @@ def test_a_stopped_function_is_led_to_its_new_revision_without_a_probe_that_nobo
     assert prober.asked == []
     (live,) = provider.machines["lane_a"].live
     assert live.startswith("beef00")
+
+
+def test_versions_of_secrets_go_once_no_kept_release_pins_them() -> None:
+    provider = MemoryProvider()
+    for version in "12345":
+        pinned = {"KEY": SecretPin("key", version)}
+        states = [replace(state(name), secrets=pinned) for name in ORDER]
+        apply(desired(*states, keep=3), provider)
+    assert [sorted(pin.version for pin in kept) for kept in provider.no_secrets.kept] == [
+        ["1"],
+        ["1", "2"],
+        ["1", "2", "3"],
+        ["2", "3", "4"],
+        ["3", "4", "5"],
+    ]
+
+
+def test_a_store_that_cannot_let_go_of_versions_takes_no_release_back() -> None:
+    class Stuck(NoSecrets):
+        def keep_only(self, pins: object) -> None:
+            raise DeployError("the secret manager is away")
+
+    provider = deployed()
+    provider.no_secrets = Stuck()
+    with pytest.raises(DeployError):
+        apply(desired(state("lane_a", "beef00")), provider)
+    (live,) = provider.machines["lane_a"].live
+    assert live.startswith("beef00")
+    assert plan(desired(state("lane_a", "beef00")), provider).empty
