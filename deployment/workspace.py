@@ -210,7 +210,13 @@ class Workspace:
 
     def prober(self) -> SignedProber:
         """Return what asks a revision whether it works."""
-        return SignedProber(self.provider.secrets, self.client, self.address_of, stopped=self.stopped)
+        return SignedProber(
+            self.provider.secrets,
+            self.client,
+            self.address_of,
+            log_of=self.provider.log_of,
+            stopped=self.stopped,
+        )
 
     def address_of(self, function: str) -> str:
         """Return a function's public address.

@@ -38,6 +38,9 @@ class Provider(Protocol):
             ProviderError: they lead nowhere.
         """
 
+    def log_of(self, function: str) -> str:
+        """Return where a function's log is to be read, in words for people; calls nothing."""
+
     def variables(self) -> Mapping[str, str]:
         """Return the variables that only the provider knows: the addresses of services it runs itself."""
 

@@ -13,6 +13,7 @@ import httpx
 from deployment.catalogue import FunctionSpec
 from deployment.environments import Environment
 from deployment.errors import Refused, WorldMoved
+from deployment.names import log_group
 from deployment.objects import Condition, Conflict
 from deployment.policies import aws_policy, aws_trust
 from deployment.providers.aws import address, capacity, identity, logs
@@ -84,6 +85,9 @@ class AwsProvider:
                 f"The credentials lead to the AWS account {account}, and {self._environment.file} declares "
                 f"{declared}. Nothing was changed. Choose other credentials (AWS_PROFILE)."
             )
+
+    def log_of(self, function: str) -> str:
+        return f"CloudWatch Logs, {log_group(self._environment, function)}"
 
     def variables(self) -> Mapping[str, str]:
         return {}

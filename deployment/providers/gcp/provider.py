@@ -98,6 +98,9 @@ class GcpProvider:
                 f"declares {place.project_number}. Nothing was changed: addresses are made of the number."
             )
 
+    def log_of(self, function: str) -> str:
+        return f"Cloud Logging, the service {self._names.service(function)}"
+
     def variables(self) -> Mapping[str, str]:
         return {}
 

@@ -79,6 +79,9 @@ class LocalProvider:
         """Return when the records can be read: there are no credentials on one's own machine."""
         self._records.read()
 
+    def log_of(self, function: str) -> str:
+        return str(self.layout.log(function))
+
     def variables(self) -> Mapping[str, str]:
         """Return the addresses of the services, which are chosen by the first look and kept."""
         return self._declared.variables

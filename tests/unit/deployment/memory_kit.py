@@ -126,6 +126,9 @@ class MemoryProvider:
 
     def check(self) -> None: ...
 
+    def log_of(self, function: str) -> str:
+        return f"the log of {function}"
+
     def variables(self) -> Mapping[str, str]:
         return {}
 

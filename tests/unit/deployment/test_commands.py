@@ -402,6 +402,7 @@ def test_what_is_started_is_asked_whether_it_works(world: World, command: Comman
     world.deaf.add("paid_stream")
     said = command(world, "start", "paid_stream", status=1)
     assert "paid_stream does not answer as it must" in said.err
+    assert "the log of paid_stream" in said.err
     assert "to stop it again: stop paid_stream" in said.err
 
 
