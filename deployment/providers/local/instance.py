@@ -87,7 +87,8 @@ class Instance:
             StartFailed: it ended at its start, or does not listen in time.
         """
         deadline = time.monotonic() + START_SECONDS
-        while self.port is None:
+        # A process that has just ended still has its port until that is noticed: it is not ready either.
+        while self.port is None or self.pid is None:
             if self.failure:
                 raise StartFailed(self.failure)
             if time.monotonic() > deadline:
