@@ -34,6 +34,11 @@ THOROUGH = frozenset(
 in every way. `make test` leaves them out, `make thorough` runs them: before a release, and whoever touched them."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what `make test` leaves out: it takes each worker seconds."""
+    return True if collection_path in THOROUGH and config.option.markexpr == "not thorough" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path in THOROUGH:

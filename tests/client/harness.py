@@ -26,7 +26,14 @@ FOLDER = Path(__file__).parent
 MIN_NODE = 20
 NODE_SECONDS = 170
 TYPESCRIPT = "typescript@7"
-NPM_QUIETLY = ("--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--no-update-notifier")
+NPM_QUIETLY = (
+    "--fetch-retries=0",
+    "--no-save",
+    "--no-package-lock",
+    "--no-audit",
+    "--no-fund",
+    "--no-update-notifier",
+)
 ADVICE = (
     f"The client's tests need Node {MIN_NODE} or newer. Playwright's wheel has one (make setup installs it); "
     "or install Node, or go on without these tests: SLUICE_NO_NODE=1 make test"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Mapping
 
 import pytest
 from fpdf.enums import EncryptionMethod
@@ -79,31 +80,34 @@ def test_a_pdf_without_a_password_to_open_it_is_read(method: EncryptionMethod) -
     assert "Ann Lee" in document_text(encrypted_pdf(user_password="", method=method))
 
 
-UNREADABLE = {
-    "an encrypted PDF": (encrypted_pdf(user_password="secret"), "password"),
-    "an encrypted DOCX": (OLE + bytes(512) + "EncryptedPackage".encode("utf-16-le"), "password"),
-    "a scan": (scanned_pdf(), "no text layer"),
-    "a scan with the scanner's mark": (scanned_pdf(stamp="扫描全能王 创建"), "no text layer"),
-    "an empty PDF": (raw_pdf(b""), "no text layer"),
-    "an empty DOCX": (docx_of([""]), "no text"),
-    "a PDF cut off in its middle": (pdf_of(CHINESE)[:9_000], "cut off"),
-    "a PDF cut off near its end": (pdf_of(CHINESE)[:-40], "cut off"),
+UNREADABLE: Mapping[str, tuple[Callable[[], bytes], str]] = {
+    "an encrypted PDF": (lambda: encrypted_pdf(user_password="secret"), "password"),
+    "an encrypted DOCX": (lambda: OLE + bytes(512) + "EncryptedPackage".encode("utf-16-le"), "password"),
+    "a scan": (scanned_pdf, "no text layer"),
+    "a scan with the scanner's mark": (lambda: scanned_pdf(stamp="扫描全能王 创建"), "no text layer"),
+    "an empty PDF": (lambda: raw_pdf(b""), "no text layer"),
+    "an empty DOCX": (lambda: docx_of([""]), "no text"),
+    "a PDF cut off in its middle": (lambda: pdf_of(CHINESE)[:9_000], "cut off"),
+    "a PDF cut off near its end": (lambda: pdf_of(CHINESE)[:-40], "cut off"),
     "a PDF whose last change was cut off": (
-        pdf_of(ENGLISH) + b"99 0 obj\nstream\n" + b"x" * 4_000,
+        lambda: pdf_of(ENGLISH) + b"99 0 obj\nstream\n" + b"x" * 4_000,
         "cut off",
     ),
-    "a PDF of nothing but its first line": (b"%PDF-1.7\n", "cut off"),
-    "a DOCX cut off": (docx_of(ENGLISH)[:9_000], "cut off"),
-    "a DOCX with broken XML": (repacked(docx_of(["x"]), {"word/document.xml": b"<w:document"}), "damaged"),
-    "a PDF of too many pages": (raw_pdf(b"BT /F1 9 Tf (page) Tj ET", pages=101), "100"),
+    "a PDF of nothing but its first line": (lambda: b"%PDF-1.7\n", "cut off"),
+    "a DOCX cut off": (lambda: docx_of(ENGLISH)[:9_000], "cut off"),
+    "a DOCX with broken XML": (
+        lambda: repacked(docx_of(["x"]), {"word/document.xml": b"<w:document"}),
+        "damaged",
+    ),
+    "a PDF of too many pages": (lambda: raw_pdf(b"BT /F1 9 Tf (page) Tj ET", pages=101), "100"),
 }
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_what_cannot_be_read_says_why(name: str) -> None:
-    data, word = UNREADABLE[name]
+    make, word = UNREADABLE[name]
     with pytest.raises(UnreadableFile, match=word) as refused:
-        text_of_file(data, field_name="file")
+        text_of_file(make(), field_name="file")
     assert str(refused.value).startswith("file: ")
 
 

@@ -147,18 +147,18 @@ def test_a_picture_cut_off_is_refused(format_name: str, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "outcome"),
+    ("size", "outcome"),
     [
-        (flat_png(31, 500), Outcome.TOO_SMALL),
-        (flat_png(40, 30_000), Outcome.TOO_SMALL),
-        (flat_png(8_000, 8_000), Outcome.TOO_HARD),
-        (flat_png(30_000, 30_000), Outcome.TOO_HARD),
+        ((31, 500), Outcome.TOO_SMALL),
+        ((40, 30_000), Outcome.TOO_SMALL),
+        ((8_000, 8_000), Outcome.TOO_HARD),
+        ((30_000, 30_000), Outcome.TOO_HARD),
     ],
     ids=["tiny", "a thread", "too many pixels", "a bomb"],
 )
-def test_a_picture_of_a_useless_size_is_refused(data: bytes, outcome: Outcome) -> None:
+def test_a_picture_of_a_useless_size_is_refused(size: tuple[int, int], outcome: Outcome) -> None:
     with pytest.raises(Unreadable) as refused:
-        read_picture(data)
+        read_picture(flat_png(*size))
     assert refused.value.outcome is outcome
 
 

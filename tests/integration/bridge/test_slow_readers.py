@@ -96,6 +96,7 @@ def test_a_reader_that_was_behind_is_told_nothing_twice(
         work.finish(second, "right")
         frames = list(slow.frames())
     assert text_of(frames) == "right"
-    ids = [tuple(map(int, str(frame.id).split("-"))) for frame in frames]
+    # A `resync` stands at the event that it tells of, so it may share the id of a `start`.
+    ids = [tuple(map(int, str(frame.id).split("-"))) for frame in frames if frame.event != "resync"]
     assert ids == sorted(set(ids))
     assert [f.data["attempt"] for f in frames if f.event == "start"] == [1, 2]
