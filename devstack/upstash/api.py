@@ -4,7 +4,7 @@ POST /             one command as a JSON array
 POST /pipeline     several, in order, not atomic; each has its own result or error
 POST /multi-exec   several as a transaction; discarded as a whole if one cannot be queued
 GET, POST, PUT /set/key/…   a command as a path; a body is its last argument, a query its options
-GET, DELETE /dev/meter      what Upstash would bill; not part of the real service
+GET, DELETE /dev/meter      what Upstash would bill, and what of it clients sent; not part of the real service
 """
 
 from __future__ import annotations
@@ -94,12 +94,14 @@ class Api:
         if len(request.body) > MAX_REQUEST_BYTES:
             raise Refusal(f"ERR max request size exceeded. Limit: {MAX_REQUEST_BYTES} bytes")
         in_base64 = request.headers.get("upstash-encoding") == "base64"
-        if request.path == "/pipeline":
-            result: Any = [self._outcome(row, in_base64=in_base64) for row in _rows(request)]
-        elif request.path == "/multi-exec":
-            result = self._transaction(_rows(request), in_base64=in_base64)
+        several = request.path in {"/pipeline", "/multi-exec"}
+        rows: list[Command | Refusal] = _rows(request) if several else [_single(request)]
+        self.meter.note_request(row[0].decode(errors="replace") for row in rows if isinstance(row, list))
+        if request.path == "/multi-exec":
+            result: Any = self._transaction(rows, in_base64=in_base64)
         else:
-            result = self._outcome(_single(request), in_base64=in_base64)
+            outcomes = [self._outcome(row, in_base64=in_base64) for row in rows]
+            result = outcomes if several else outcomes[0]
         failed = isinstance(result, dict) and "error" in result
         return _json(400 if failed else 200, result, {"Upstash-Sync-Token": f"sync-{next(self._writes)}"})
 
@@ -138,8 +140,7 @@ class Api:
     def _bill(self, request: Request) -> Answer:
         if request.method == "DELETE":
             self.meter.reset()
-        commands = self.meter.read()
-        return _json(200, {"billed": sum(commands.values()), "commands": commands})
+        return _json(200, self.meter.read().to_json())
 
 
 def _json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Answer:

@@ -223,20 +223,25 @@ def test_the_bill_counts_each_command_of_a_pipeline_and_each_call_of_a_script(ht
     http.post("/multi-exec", json=[["GET", "a"]])
     script = "redis.call('INCR', KEYS[1]); redis.call('INCR', KEYS[1]); return redis.call('GET', KEYS[1])"
     http.post("/", json=["EVAL", script, 1, "a"])
-    assert _bill(http) == {"billed": 7, "commands": {"eval": 1, "get": 3, "incr": 2, "set": 1}}
+    assert _bill(http) == {
+        "billed": 7,
+        "commands": {"eval": 1, "get": 3, "incr": 2, "set": 1},
+        "sent": {"eval": 1, "get": 2, "set": 1},
+        "roundTrips": 4,
+    }
 
 
 def test_a_reset_starts_a_new_bill(http: httpx.Client) -> None:
     http.post("/", json=["SET", "a", "1"])
     assert _bill(http)["billed"] > 0
-    assert http.delete("/dev/meter").json() == {"billed": 0, "commands": {}}
+    assert http.delete("/dev/meter").json() == {"billed": 0, "commands": {}, "sent": {}, "roundTrips": 0}
 
 
 def test_a_token_batch_is_one_billed_command(rest_store: RestStore, http: httpx.Client) -> None:
     """Not two round trips, one of them to a channel that nobody reads (D30)."""
     http.delete("/dev/meter")
     rest_store.command("XADD", "stream", "MAXLEN", "~", 10_000, "5-1", "e", "{}")
-    assert _bill(http) == {"billed": 1, "commands": {"xadd": 1}}
+    assert _bill(http) == {"billed": 1, "commands": {"xadd": 1}, "sent": {"xadd": 1}, "roundTrips": 1}
 
 
 # -- as a process --------------------------------------------------------------------------------------------
