@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test thorough reliability soak build lock clean
+.PHONY: help setup demo up test thorough reliability soak bench build lock clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ soak: setup  ## minutes of mixed traffic and faults, then every promise checked 
 
 reliability: setup  ## break everything at chosen moments, write docs/reliability.md (ARGS=--list: what there is)
 	@$(PYTHON) -m devstack.reliability $(ARGS)
+
+bench: setup  ## measure Sluice beside its peers, write docs/performance.md, say what moved (ARGS="--only pipelines")
+	@$(PYTHON) -m bench $(ARGS)
 
 build: setup  ## stage the seven bundles under build/ and print their digests
 	@$(PYTHON) scripts/deploy.py build $(ARGS)

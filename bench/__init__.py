@@ -1,1 +1,1 @@
-"""What Sluice costs and how fast it is, measured side by side with its peers; never part of a test or a bundle."""
+"""What Sluice costs and how fast it is, side by side with its peers; never part of a test or a bundle."""

@@ -1,7 +1,7 @@
 """What every part of the benchmark returns: a figure, its values of all interleaved runs, and its goal.
 
-A part is a module or package of `bench/` with `measure(progress) -> list[Figure]`; `bench.parts` lists them, and
-`bench.report` and `bench.comparison` know nothing but what stands here.
+A part is a module or package of `bench/` with `measure(progress) -> list[Figure]`; `bench.parts` lists them,
+and `bench.report` knows nothing of them but what stands here.
 """
 
 from __future__ import annotations

@@ -1,0 +1,27 @@
+"""A section as rows and columns: what was measured, and of whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.figures import Figure
+from bench.report.results import by_name
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A row holds a cell for each subject, None where it was not measured."""
+
+    subjects: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Figure | None, ...]], ...]
+
+
+def matrix_of(figures: Sequence[Figure]) -> Matrix:
+    """Arrange the figures of one section."""
+    subjects = tuple(dict.fromkeys(figure.subject for figure in figures))
+    rows = []
+    for name, of_name in by_name(tuple(figures)):
+        by_subject = {figure.subject: figure for figure in of_name}
+        rows.append((f"{name}, {of_name[0].unit}", tuple(by_subject.get(subject) for subject in subjects)))
+    return Matrix(subjects, tuple(rows))
