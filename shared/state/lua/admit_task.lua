@@ -55,28 +55,30 @@ local function task_under_way()
   return id and redis.call('ZSCORE', KEYS[3], id) and id
 end
 
+-- Returns the name of the key that now leads to the task, if the request has one.
 local function remember_key(task_id)
-  if q.fingerprint == cjson.null then return end
+  if q.fingerprint == cjson.null then return nil end
   redis.call('SET', KEYS[9], cjson.encode({taskId = task_id, fingerprint = q.fingerprint}), 'PX', int(q.idempotencyMs))
-  redis.call('ZADD', KEYS[12], int(now), KEYS[9])
+  return KEYS[9]
 end
 
 -- What a deletion of the user has to remove: the names of these keys, for as long as they live.
-local function note_keys()
-  redis.call('ZREMRANGEBYSCORE', KEYS[12], '-inf', int(now - q.notedMs))
-  redis.call('ZADD', KEYS[12], int(now), KEYS[1], int(now), KEYS[2])
-  redis.call('PEXPIRE', KEYS[12], int(q.notedMs))
+local function note_keys(...)
+  local noted = {}
+  for i, key in ipairs({...}) do noted[2 * i - 1], noted[2 * i] = int(now), key end
+  if #noted > 0 then redis.call('ZADD', KEYS[12], unpack(noted)) end
 end
 
 -- The newest task of each action, for a page that is opened again; a service that is gone is not brought back.
 local function note_service()
+  local fields = {'task:' .. q.action, cjson.encode(q.taskId)}
   if q.service ~= cjson.null then
-    redis.call('HSET', KEYS[10], 'createdAt', int(now), unpack(q.service))
+    fields = {'createdAt', int(now), fields[1], fields[2], unpack(q.service)}
     redis.call('ZADD', KEYS[11], int(now), q.serviceId)
   elseif q.serviceId ~= q.uploads and redis.call('EXISTS', KEYS[10]) == 0 then
     return
   end
-  redis.call('HSET', KEYS[10], 'task:' .. q.action, cjson.encode(q.taskId))
+  redis.call('HSET', KEYS[10], unpack(fields))
   redis.call('PEXPIRE', KEYS[10], int(q.keepMs))
   redis.call('PEXPIRE', KEYS[11], int(q.keepMs + q.placeMaxAgeMs)) -- this task may write the record once more
 end
@@ -138,6 +140,8 @@ local function promise(id, excess)
   return math.min(300, math.max(1, math.ceil((at - now) / 1000)))
 end
 
+local used_places = {} -- of the queues that full_queue has looked at
+
 local function full_queue(steps)
   local wanted = {}
   for _, step in ipairs(steps) do wanted[step.queueId] = (wanted[step.queueId] or 0) + 1 end
@@ -145,8 +149,10 @@ local function full_queue(steps)
     local id, key = step.queueId, queue_key(step.queueId)
     local used = redis.call('ZCARD', key)
     local excess = used + kept_places(id, used) + wanted[id] - q.places[id]
+    used_places[id] = used
     if excess > 0 then
-      excess = excess - redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - q.placeMaxAgeMs))
+      local removed = redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - q.placeMaxAgeMs))
+      used_places[id], excess = used - removed, excess - removed
       if excess > 0 then return {status = 'queue_full', queueId = id, retryAfter = promise(id, excess)} end
     end
   end
@@ -157,7 +163,7 @@ local function take_places(steps)
     local key = queue_key(step.queueId)
     redis.call('ZADD', key, int(now), q.taskId .. ':' .. int(i - 1))
     redis.call('ZREM', promised_key(step.queueId), USER)
-    if redis.call('ZCARD', key) == 1 then redis.call('HSET', KEYS[8], step.queueId .. ':at', int(now)) end
+    if used_places[step.queueId] == 0 then redis.call('HSET', KEYS[8], step.queueId .. ':at', int(now)) end
   end
 end
 
@@ -181,7 +187,7 @@ if #overdue > 0 and not q.touched then return cjson.encode({status = 'overdue', 
 
 local under_way = task_under_way()
 if under_way then
-  remember_key(under_way)
+  note_keys(remember_key(under_way))
   return cjson.encode({status = 'replay', taskId = under_way})
 end
 
@@ -207,14 +213,15 @@ redis.call('HSET', KEYS[1], 'taskId', q.taskId, 'serviceId', q.serviceId, 'userI
   'traceparent', q.traceparent ~= cjson.null and q.traceparent or '')
 redis.call('PEXPIRE', KEYS[1], int(q.openTtlMs))
 note_service()
-note_keys()
-remember_key(q.taskId)
+redis.call('ZREMRANGEBYSCORE', KEYS[12], '-inf', int(now - q.notedMs))
+note_keys(KEYS[1], KEYS[2], remember_key(q.taskId))
+redis.call('PEXPIRE', KEYS[12], int(q.notedMs))
 set_deadline(q.taskId, now + q.unpublishedMs)
 redis.call('SADD', KEYS[4], q.taskId)
 
-local position = redis.call('ZRANK', queue_key(steps[1].queueId), q.taskId .. ':0')
+local position = used_places[steps[1].queueId] -- its place is the newest of all
 local eta = eta_seconds(steps[1].queueId, position + 1)
-add_event(next_id(now), {type = 'queued', taskId = q.taskId, attempt = 0, at = now, queueId = steps[1].queueId,
+add_event(now, {type = 'queued', taskId = q.taskId, attempt = 0, at = now, queueId = steps[1].queueId,
   step = 0, position = position, etaSeconds = eta or cjson.null}, q.maxlen)
 redis.call('PEXPIRE', KEYS[2], int(q.openTtlMs))
 return cjson.encode({status = 'accepted', taskId = q.taskId, tier = tier, steps = steps, createdAt = now})

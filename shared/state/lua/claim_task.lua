@@ -56,21 +56,20 @@ if redis.call('ZCOUNT', KEYS[7], '(' .. int(now), '+inf') >= q.slots then
     set_deadline(q.taskId, tonumber(record.waitingSince) + at.maxWaitMs - tonumber(record.waitedMs) + q.graceMs)
   end
   local after = math.min(30, retry_after(q.queueId, turns_before(q.taskId, step, q.queueId, q.slots)))
-  add_event(next_id(now), {type = 'backpressure', taskId = q.taskId, attempt = tonumber(record.attempt), at = now,
+  add_event(now, {type = 'backpressure', taskId = q.taskId, attempt = tonumber(record.attempt), at = now,
     reason = 'no_slot', retryAfter = after}, q.ttl.maxlen)
   return cjson.encode({status = 'no_slot', retryAfter = after})
 end
 
-record.epoch = next_id(now)
-record.attempt = int(tonumber(record.attempt) + 1)
-record.holder = q.taskId .. ':' .. int(step) .. ':' .. record.epoch
 -- Redis refuses a script for full memory only at its first write, if that one needs memory: so nothing is removed before.
 -- An attempt that could not store its events is not to begin.
+record.attempt = int(tonumber(record.attempt) + 1)
+record.epoch = int(add_event(now, {type = 'start', taskId = q.taskId, attempt = tonumber(record.attempt), at = now,
+  step = step, templateId = at.templateId, queueId = at.queueId}, q.ttl.maxlen))
+record.holder = q.taskId .. ':' .. int(step) .. ':' .. record.epoch
 redis.call('ZADD', KEYS[7], int(now + q.leaseMs), record.holder)
 redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now))
 redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', record.attempt, 'epoch', record.epoch,
   'holder', record.holder, 'nonce', q.nonce, 'waitedMs', int(waited), 'waitingSince', int(now), 'startedAt', int(now))
 set_deadline(q.taskId, now + q.runMs + at.maxWaitMs - waited + q.graceMs)
-add_event(record.epoch, {type = 'start', taskId = q.taskId, attempt = tonumber(record.attempt), at = now, step = step,
-  templateId = at.templateId, queueId = at.queueId}, q.ttl.maxlen)
 return claimed()

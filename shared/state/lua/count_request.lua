@@ -27,5 +27,5 @@ local left = since + window - now
 if math.floor(before * left / window) + count + amount > limit then return {0, before, count, left} end
 count = count + amount
 redis.call('HSET', KEYS[1], 'since', int(since), 'before', int(before), 'count', int(count))
-redis.call('PEXPIRE', KEYS[1], int(left + window))
+if stored[1] ~= int(since) then redis.call('PEXPIRE', KEYS[1], int(left + window)) end -- the end of a window stays
 return {1, before, count, left}

@@ -37,9 +37,9 @@ redis.call('HSET', KEYS[1], 'state', 'queued', 'step', int(step + 1), 'attempt',
   'n', '0', 'published', '0', 'requeues', '0', 'waitedMs', '0', 'waitingSince', int(now),
   'finishedEpoch', q.epoch, 'result:' .. int(step), q.result, 'usage:' .. int(step), q.usage)
 set_deadline(record.taskId, now + q.unpublishedMs)
-add_event(next_id(now), q.event, q.ttl.maxlen)
+local told = add_event(now, q.event, q.ttl.maxlen)
 local position = redis.call('ZRANK', queue_key(following.queueId), record.taskId .. ':' .. int(step + 1)) or 0
-add_event(next_id(now), {type = 'queued', taskId = record.taskId, attempt = 0, at = now, step = step + 1,
+add_event(told + 1, {type = 'queued', taskId = record.taskId, attempt = 0, at = now, step = step + 1,
   queueId = following.queueId, position = position,
   etaSeconds = eta_seconds(following.queueId, position + 1) or cjson.null}, q.ttl.maxlen)
 return 'step_done'

@@ -33,19 +33,23 @@ local function queue_key(queue_id)
   error('no such queue')
 end
 
--- The id of the next event: above every id in the stream, so that it is stored, and fences whoever wrote before.
+-- The first id above every id in the stream, ms.
 local function next_id(now)
   local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
-  if #last > 0 then
-    local ms = tonumber(string.match(last[1][1], '^%d+'))
-    if ms >= now then now = ms + 1 end
-  end
-  return int(now)
+  local ms = #last > 0 and tonumber(string.match(last[1][1], '^%d+')) or 0
+  return math.max(now, ms + 1)
 end
 
-local function add_event(id_ms, event, maxlen)
+-- Stores an event above every id in the stream, so that it fences whoever wrote before; returns its id, ms. That is the
+-- present but in two cases, which Redis itself tells apart: another event of this very ms, and a clock that went back.
+local function add_event(now, event, maxlen)
   local json = type(event) == 'string' and event or cjson.encode(event)
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', maxlen, id_ms .. '-0', 'e', json)
+  local stored = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', maxlen, int(now) .. '-0', 'e', json)
+  if type(stored) == 'table' and stored.err then
+    now = next_id(now)
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', maxlen, int(now) .. '-0', 'e', json)
+  end
+  return now
 end
 
 -- Sets when a task that nobody touches any more is overdue.
@@ -114,14 +118,13 @@ local function end_task(record, state, now, event, fields, ttl)
   note_end(steps[tonumber(record.step) + 1].queueId, now)
   redis.call('ZREM', KEYS[3], record.taskId)
   redis.call('SREM', KEYS[4], record.taskId)
-  redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now))
+  if state == 'failed' then redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now)) end
   redis.call('HSET', KEYS[1], 'state', state, 'finishedAt', int(now), 'refunded', refunded and '1' or '0',
-    'holder', '', unpack(fields))
+    'holder', '', 'input', '', unpack(fields)) -- the input is a user's text, which nobody will ask for again
   if type(event) == 'table' then
     event.taskId, event.attempt, event.at, event.refunded = record.taskId, tonumber(record.attempt), now, refunded
   end
-  add_event(next_id(now), event, ttl.maxlen)
-  redis.call('HDEL', KEYS[1], 'input') -- a user's text, which nobody will ask for again
+  add_event(now, event, ttl.maxlen)
   redis.call('PEXPIRE', KEYS[2], int(ttl.streamMs))
   redis.call('PEXPIRE', KEYS[1], int(ttl.taskMs))
 end

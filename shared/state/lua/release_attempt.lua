@@ -19,6 +19,6 @@ if tonumber(record.attempt) > tonumber(record.retries) then
 end
 redis.call('HSET', KEYS[1], 'state', 'queued', 'epoch', '', 'holder', '', 'waitingSince', int(now))
 set_deadline(record.taskId, now + step_of(record).maxWaitMs - tonumber(record.waitedMs) + q.graceMs)
-add_event(next_id(now), {type = 'retrying', taskId = record.taskId, attempt = tonumber(record.attempt), at = now,
+add_event(now, {type = 'retrying', taskId = record.taskId, attempt = tonumber(record.attempt), at = now,
   reason = q.code, retryAfter = q.retryAfter}, q.ttl.maxlen)
 return 'released'
