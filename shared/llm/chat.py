@@ -10,12 +10,9 @@ Importing this module costs about a second: only the runner does, on its first c
 
 from __future__ import annotations
 
-import json
 import logging
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import httpx2
@@ -28,11 +25,12 @@ from langchain_openai import ChatOpenAI
 
 from shared.config import ProviderSettings
 from shared.errors import RetryableTaskError
-from shared.llm.failures import event_error
+from shared.llm.event_stream import events_of
 from shared.llm.formats import response_format
 from shared.llm.stop import StopSignal
 from shared.llm.templates import Spec
 from shared.llm.thoughts import ThoughtFilter
+from shared.llm.transport import StreamTransport
 from shared.routing import Model
 
 log = logging.getLogger(__name__)
@@ -86,18 +84,23 @@ class ProviderChat(ChatOpenAI):
 
 @contextmanager
 def open_chat(
-    provider: ProviderSettings, model: Model, spec: Spec, stop: StopSignal, idle_seconds: float
+    provider: ProviderSettings,
+    model: Model,
+    spec: Spec,
+    stop: StopSignal,
+    idle_seconds: float,
+    *,
+    transport: httpx2.BaseTransport | None = None,
 ) -> Iterator[ProviderChat]:
-    """Give a model within a template's limits, on a connection of its own that `stop` can shut down."""
+    """Give a model within a template's limits, on a connection of its own that `stop` can shut down.
+
+    A `transport` reaches the provider in another way, which `stop` knows nothing of.
+    """
     asked = response_format(spec.output, model, provider.json_mode)
     timeout = httpx2.Timeout(idle_seconds, connect=min(CONNECT_SECONDS, idle_seconds))
 
-    def watch(request: httpx2.Request) -> None:
-        request.extensions["trace"] = lambda name, info: _attach(stop, name, info)
-
-    with httpx2.Client(
-        verify=_ssl_context(), trust_env=False, timeout=timeout, event_hooks={"request": [watch]}
-    ) as client:
+    transport = transport or StreamTransport(stop)
+    with httpx2.Client(transport=transport, trust_env=False, timeout=timeout) as client:
         sdk = openai.OpenAI(
             api_key=provider.api_key,
             base_url=provider.base_url,
@@ -117,51 +120,19 @@ def open_chat(
         )
 
 
-def events_of(pieces: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-    """Parse a provider's server-sent events, until `[DONE]` or the end.
-
-    Raises:
-        RetryableTaskError: what came is no event of the chat API, or it says that the provider failed.
-        PermanentTaskError: it says that the request is too long for the model.
-    """
-    for line in _lines(pieces):
-        if not line.startswith(b"data:"):
-            continue  # ": keep-alive", while DeepSeek queues a call
-        data = line[5:].strip()
-        if data == b"[DONE]":
-            return
-        try:
-            event = json.loads(data)
-        except ValueError:
-            raise RetryableTaskError("provider_error", "The model's answer could not be read.") from None
-        if not isinstance(event, dict) or event.get("error"):
-            raise event_error(data.decode(errors="replace"))
-        yield event
-
-
-def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Split at line feeds alone: str.splitlines would also split at U+2028 inside a JSON text."""
-    rest = b""
-    for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        yield from lines
-    if rest:
-        yield rest
-
-
 def _message_chunk(event: dict[str, Any], thoughts: ThoughtFilter) -> AIMessageChunk:
     choice = (event.get("choices") or [{}])[0]
     delta = choice.get("delta") or {}
-    reason, thought, usage = choice.get("finish_reason"), delta.get(THINKING), event.get("usage")
+    reason, usage, refused = choice.get("finish_reason"), event.get("usage"), delta.get(REFUSAL)
     text = thoughts.visible(delta.get("content") or "") + (thoughts.rest() if reason else "")
-    return AIMessageChunk(
-        content=text,
-        additional_kwargs={THINKING: "…"} if thought or thoughts.thinking else {},
-        response_metadata={"finish_reason": REFUSAL if delta.get(REFUSAL) else reason}
-        if reason or delta.get(REFUSAL)
-        else {},
-        usage_metadata=_usage(usage) if usage else None,
-    )
+    more: dict[str, Any] = {}  # pydantic takes time over every field, also over one that says nothing
+    if delta.get(THINKING) or thoughts.thinking:
+        more["additional_kwargs"] = {THINKING: "…"}
+    if reason or refused:
+        more["response_metadata"] = {"finish_reason": REFUSAL if refused else reason}
+    if usage:
+        more["usage_metadata"] = _usage(usage)
+    return AIMessageChunk(content=text, **more)
 
 
 def _usage(usage: dict[str, Any]) -> UsageMetadata:
@@ -169,14 +140,3 @@ def _usage(usage: dict[str, Any]) -> UsageMetadata:
     return UsageMetadata(
         input_tokens=tokens_in, output_tokens=tokens_out, total_tokens=tokens_in + tokens_out
     )
-
-
-def _attach(stop: StopSignal, name: str, info: dict[str, Any]) -> None:
-    if name in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
-        stop.attach(info["return_value"].get_extra_info("socket"))
-
-
-@cache
-def _ssl_context() -> ssl.SSLContext:
-    """Read the certificates once for a process: it takes longer than a hundred requests."""
-    return httpx2.create_ssl_context()

@@ -92,12 +92,13 @@ class AttemptWriter:
         self._settings = settings
         self._clock = clock
         self._patience_seconds = patience_seconds
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._pending: deque[_Tokens | str] = deque()
         self._parts: list[str] = []
         self._length = 0
         self._half = ""
-        self._writing = self._draining = self._closed = False
+        self._writing = self._draining = self._closed = self._idle = False
         self._error: SluiceError | None = None
         self._n = 0
         self._snapshot_n = 0
@@ -140,9 +141,10 @@ class AttemptWriter:
             AttemptLost: the attempt is over.
             StoreUnavailable: an earlier write failed for good.
         """
-        with self._changed:
+        with self._lock:
             self._raise_error()
-            text = self._whole(text)
+            if self._half or not text.isascii():
+                text = self._whole(text)
             if not text:
                 return  # LangChain's first chunk is empty: it must not spend the first token's flush
             last = self._pending[-1] if self._pending else None
@@ -151,7 +153,7 @@ class AttemptWriter:
             batch.count += 1
             self._parts.append(text)
             self._length += len(text)
-            if batch.count in {1, self._settings.flush_size}:
+            if (batch.count == 1 and self._idle) or batch.count == self._settings.flush_size:
                 self._changed.notify_all()
 
     def event(self, event: Event) -> None:
@@ -238,18 +240,31 @@ class AttemptWriter:
                 if wait_seconds == 0:
                     self._writing = True
                     return self._take()
+                self._idle = wait_seconds is None
                 self._changed.wait(wait_seconds)
+                self._idle = False
             return None
 
     def _due_in_seconds(self) -> float | None:
-        """Return when to write: 0 for now, None for when something changes."""
-        if not self._pending:
-            return None
-        head = self._pending[0]
-        if isinstance(head, str) or len(self._pending) > 1 or self._draining or self._flushed_at is None:
+        """Return when to look again, or to write: 0 for now, None for when something changes.
+
+        While an interval runs, the thread wakes at its end, whether or not a token has come: so the first
+        token of a batch need not wake it, only for it to wait again.
+        """
+        head = self._pending[0] if self._pending else None
+        if head is not None and (
+            isinstance(head, str)
+            or len(self._pending) > 1
+            or self._draining
+            or head.count >= self._settings.flush_size
+        ):
             return 0
-        if head.count >= self._settings.flush_size:
-            return 0
+        left_seconds = self._interval_left_seconds()
+        return left_seconds if head is not None or left_seconds else None
+
+    def _interval_left_seconds(self) -> float:
+        if self._flushed_at is None:
+            return 0.0
         return max(0.0, self._flushed_at + self._settings.flush_interval_ms / 1000 - time.monotonic())
 
     def _take(self) -> str:
