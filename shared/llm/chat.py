@@ -2,8 +2,8 @@
 
 `langchain_openai` as it comes builds pydantic objects for each token only to dump them again (70 % of its
 cost), drops `reasoning_content`, takes a stream that breaks off for a finished one, and sends
-`max_completion_tokens`, which DeepSeek and GLM do not know. So the one method that streams is ours: the SDK
-sends the request and checks its status, we read.
+`max_completion_tokens`, which DeepSeek and GLM do not know. So streaming is ours, below the same chain: the
+SDK sends the request, over a connection of ours, and checks its status; we read.
 
 Importing this module costs about a second: only the runner does, on its first call.
 """
@@ -18,9 +18,11 @@ from typing import Any
 import httpx2
 import openai
 from langchain_core.callbacks import CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
 
 from shared.config import ProviderSettings
@@ -42,6 +44,21 @@ REFUSAL = "refusal"
 class ProviderChat(ChatOpenAI):
     """A model at an OpenAI-compatible provider; streams text, signs of thinking, usage and why it ended."""
 
+    def stream(
+        self,
+        input: LanguageModelInput,  # noqa: A002 - LangChain's name
+        config: RunnableConfig | None = None,  # noqa: ARG002 - tells who else listens: nobody
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        """Stream an answer without LangChain's bookkeeping for tracers and callbacks: there are none.
+
+        That would wrap every token once more, keep all of them, and merge them at the end into a message that
+        nobody reads: a third of what a token costs.
+        """
+        return self._answer(self._convert_input(input).to_messages(), stop=stop, **kwargs)
+
     def _stream(
         self,
         messages: list[BaseMessage],
@@ -49,16 +66,21 @@ class ProviderChat(ChatOpenAI):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        payload = self._get_request_payload(messages, stop=stop, stream=True, **kwargs)
-        payload["max_tokens"] = payload.pop("max_completion_tokens")
-        payload["stream_options"] = {"include_usage": True}
-        finished, thoughts = False, ThoughtFilter()
-        for data in self._events(payload):
-            chunk = _message_chunk(data, thoughts)
-            finished = finished or "finish_reason" in chunk.response_metadata
+        """Stream with the bookkeeping, for every other way into a LangChain model."""
+        for chunk in self._answer(messages, stop=stop, **kwargs):
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text)
             yield ChatGenerationChunk(message=chunk)
+
+    def _answer(self, messages: list[BaseMessage], **kwargs: Any) -> Iterator[AIMessageChunk]:
+        payload = self._get_request_payload(messages, stream=True, **kwargs)
+        payload["max_tokens"] = payload.pop("max_completion_tokens")
+        payload["stream_options"] = {"include_usage": True}
+        finished, thoughts = False, ThoughtFilter()
+        for event in self._events(payload):
+            chunk = _message_chunk(event, thoughts)
+            finished = finished or "finish_reason" in chunk.response_metadata
+            yield chunk
         if not finished:
             raise RetryableTaskError("provider_disconnected", "The model's answer broke off.")
 

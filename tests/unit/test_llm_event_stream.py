@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
 
 from shared.errors import RetryableTaskError
@@ -76,13 +77,14 @@ def told_by_the_sdk(pieces: list[bytes]) -> Told:
     return Told(text, thought, reason, usage)
 
 
-def told_by_us(pieces: list[bytes]) -> Told:
+def told_by_us(pieces: list[bytes], *, listened_to: bool = False) -> Told:
     settings = ProviderSettings("http://provider.test", "k", JsonMode.OBJECT)
     spec = SPECS[Template.INTERVIEW_PREP]
     text, thought, reason, usage = "", False, None, None
     with open_chat(settings, Model.DEEPSEEK_CHAT, spec, StopSignal(), 5, transport=provider(pieces)) as chat:
         try:
-            for chunk in chat.stream([HumanMessage("Hello")]):
+            stream = BaseChatModel.stream if listened_to else type(chat).stream
+            for chunk in stream(chat, [HumanMessage("Hello")]):
                 text += str(chunk.content)
                 thought = thought or bool(chunk.additional_kwargs)
                 reason = chunk.response_metadata.get("finish_reason") or reason
@@ -121,6 +123,11 @@ def test_an_answer_means_the_same_wherever_the_network_cuts_it(name: str, line_e
     whole = told_by_us([data])
     assert all(told_by_us(cut(data, seed)) == whole == told_by_the_sdk(cut(data, seed)) for seed in range(5))
     assert told_by_us([data[i : i + 1] for i in range(len(data))]) == whole
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_langchain_s_own_way_in_where_others_may_listen_tells_the_same(name: str) -> None:
+    assert told_by_us([recorded(name)], listened_to=True) == told_by_us([recorded(name)])
 
 
 def test_the_streams_are_not_all_alike() -> None:
