@@ -23,11 +23,13 @@ THOROUGH = frozenset(
     for name in (
         "bundle/test_packages.py",
         "e2e/deployment/test_commands_live.py",
+        "e2e/test_api_document.py",
         "e2e/deployment/test_deploy_document.py",
         "e2e/deployment/test_rotation_live.py",
         "e2e/test_demo_command.py",
         "integration/deployment/test_aws_faults.py",
         "integration/deployment/test_gcp_faults.py",
+        "integration/test_reconcile_stack.py",
     )
 )
 """Minutes each: every package built and run, every command on real processes, every call of a deployment broken

@@ -24,7 +24,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from devstack.frontend import JOB, RESUME, Reader, until
-from devstack.processes import START_SECONDS
+from devstack.processes import FunctionProcess
 from devstack.qstash.recorder import Recorder
 from devstack.qstash.signing import Keyring
 from devstack.stack import Stack
@@ -468,28 +468,31 @@ def template_of(lane: Lane) -> Template:
     return next(template for template in Template if serves(lane, template))
 
 
-@pytest.fixture(scope="module")
-def stack(build_folder: Any) -> Iterator[tuple[Stack, Recorder]]:
-    with (
-        Recorder() as tracer,
-        Stack(
+class LoudStack(Stack):
+    """A stack whose functions have every variable that could make a library talk."""
+
+    def __init__(self, tracer_url: str, build_folder: Any) -> None:
+        super().__init__(
             overrides=OVERRIDES,
             proxied=True,
             build_folder=build_folder,
             first_token_ms=20,
             tokens_per_second=FAST,
             qstash_time_scale=0.05,
-        ) as running,
-    ):
-        for name, function in running._functions.items():
-            loud = {**LOUD, "LANGSMITH_ENDPOINT": tracer.url}
-            if name in {"actions", "paid_batch"}:  # the framework then brings a log handler of its own
-                loud["LOG_EXECUTION_ID"] = "true"
-            function._environment.update(loud)
-            function.kill()
-            function.start()
-        for function in running._functions.values():
-            function.wait_ready(time.monotonic() + START_SECONDS)
+        )
+        self._tracer_url = tracer_url
+
+    def _new_process(self, name: str, port: int) -> FunctionProcess:
+        process = super()._new_process(name, port)
+        process._environment.update({**LOUD, "LANGSMITH_ENDPOINT": self._tracer_url})
+        if name in {"actions", "paid_batch"}:  # the framework then brings a log handler of its own
+            process._environment["LOG_EXECUTION_ID"] = "true"
+        return process
+
+
+@pytest.fixture(scope="module")
+def stack(build_folder: Any) -> Iterator[tuple[Stack, Recorder]]:
+    with Recorder() as tracer, LoudStack(tracer.url, build_folder) as running:
         yield running, tracer
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devstack.frontend import until
 from shared.auth import UserTokens
 from shared.errors import AuthUnavailable
 from shared.jwks import PublishedKeys, read_keys
@@ -370,6 +371,12 @@ def test_nothing_is_unpacked(issuer: Issuer) -> None:
     unavailable(by_url(issuer.url), by_kid("rsa-1"))
 
 
+def asked(issuer: Issuer) -> int:
+    """Return how often an issuer was asked; a busy one gets to it when the asker has given up already."""
+    until(lambda: issuer.asked or None, "the issuer to be asked", 30)
+    return issuer.asked
+
+
 @pytest.mark.parametrize("answer", ["say_nothing", "drip"])
 def test_an_issuer_that_hangs_is_given_up_on_and_not_asked_again_meanwhile(
     issuer: Issuer, clock: Clock, answer: str
@@ -380,7 +387,7 @@ def test_an_issuer_that_hangs_is_given_up_on_and_not_asked_again_meanwhile(
     for _ in range(2):
         with pytest.raises(AuthUnavailable):
             keys.find("rsa-1")
-    assert issuer.asked == 1
+    assert asked(issuer) == 1
 
 
 def test_while_a_download_drips_no_second_one_is_started(issuer: Issuer, clock: Clock) -> None:
@@ -390,7 +397,7 @@ def test_while_a_download_drips_no_second_one_is_started(issuer: Issuer, clock: 
         with pytest.raises(AuthUnavailable):
             keys.find("rsa-1")
         clock.now += 6
-    assert issuer.asked == 1
+    assert asked(issuer) == 1
 
 
 def test_known_keys_outlast_a_short_failure_and_come_back_after_a_long_one(

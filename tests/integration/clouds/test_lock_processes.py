@@ -122,7 +122,7 @@ def test_a_process_that_was_killed_is_taken_over_once_its_lease_is_over(
         held = objects.get(LOCK_KEY)
         assert held is not None
         assert json.loads(held.content)["pid"] == killed.process.pid
-    until(lambda: _taken(emulated), "the lock of the killed process to be taken over", SECONDS)
+    until(lambda: _taken(emulated) or None, "the lock of the killed process to be taken over", SECONDS)
 
 
 def _taken(emulated: Emulated) -> bool:

@@ -174,6 +174,7 @@ def test_a_dead_letter_keeps_the_message_and_the_last_answer(
 ) -> None:
     destination.respond = lambda _: FAILED
     sdk.message.publish(url=destination.url, body="b", retries=0, label="paid_batch")
+    stand_in.wait_until_idle()  # so that the two fail in this order
     sdk.message.publish(url=destination.url, body="c", retries=0)
     stand_in.wait_until_idle()
     (letter,) = sdk.dlq.list(filter={"label": "paid_batch"}).messages
