@@ -85,23 +85,32 @@ class ProviderChat(ChatOpenAI):
             raise RetryableTaskError("provider_disconnected", "The model's answer broke off.")
 
     def _events(self, payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        with self._ask(payload) as answer:
+            yield from events_of(answer.response.iter_bytes())
+
+    def _ask(self, payload: dict[str, Any]) -> openai.Stream[object]:
         """Send a request; one that is refused goes out once more without its `response_format`.
 
         What is lost is a help to the model, no guarantee: the prompt asks for JSON too, and every answer is
         validated. A request that was refused for another reason is refused again, at no cost.
         """
-        create = self.root_client.chat.completions.with_streaming_response.create
+        extra = payload.pop("extra_body", None) or {}
         try:
-            with create(**payload) as response:
-                yield from events_of(response.iter_bytes())
-                return
+            return self._post(payload | extra)
         except (openai.BadRequestError, openai.UnprocessableEntityError):
-            if payload.pop("extra_body", None) is None:
+            if not extra:
                 raise
-        with create(**payload) as response:
-            log.warning("%s refuses the response_format (json_mode_refused)", self.model_name)
-            self.extra_body = None  # for a repair, which is a second call
-            yield from events_of(response.iter_bytes())
+        answer = self._post(payload)
+        log.warning("%s refuses the response_format (json_mode_refused)", self.model_name)
+        self.extra_body = None  # for a repair, which is a second call
+        return answer
+
+    def _post(self, body: dict[str, Any]) -> openai.Stream[object]:
+        """Send a body as it is: `completions.create` looks for names to translate, for a millisecond."""
+        client: openai.OpenAI = self.root_client
+        return client.post(
+            "/chat/completions", body=body, cast_to=object, stream=True, stream_cls=openai.Stream[object]
+        )
 
 
 @contextmanager
