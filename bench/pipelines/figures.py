@@ -1,0 +1,92 @@
+"""From what was collected to the figures: sections, units, and goals that are ratios within one run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.figures import Figure, Goal
+from bench.pipelines.subjects import PEERS
+
+OWN, UNMERGED = "sluice", "sluice, 0 ms"
+FLUSH_INTERVAL_MS, BEYOND_INTERVAL_MS = 100, 10
+
+ALONE = "Pipelines: one answer at a time"
+PACED = "Pipelines: 20 answers at once, 50 tokens a second"
+FULL_SPEED = "Pipelines: full speed"
+AT_REST = "Pipelines: at rest"
+KILLED = "Pipelines: a worker killed in mid-answer"
+BREAKDOWN = "Pipelines: where Sluice's time to first token goes"
+
+FIRST_P50 = "added time to first token, p50"
+FIRST_P99 = "added time to first token, p99"
+TOKEN_P50 = "added latency per token, p50"
+TOKEN_P99 = "added latency per token, p99"
+SPEED = "answers of 500 tokens"
+LOST = "tokens lost"
+DOUBLED = "tokens shown twice"
+IDLE = "Redis commands while nothing is done"
+_GoalOf = Callable[[Mapping[str, float]], Goal]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one kind of figure is of."""
+
+    section: str
+    name: str
+    unit: str
+
+
+@dataclass
+class Collection:
+    """Values as they come in, one for each interleaved run."""
+
+    _values: dict[tuple[Row, str], list[float]] = field(default_factory=dict)
+    _notes: dict[tuple[Row, str], str] = field(default_factory=dict)
+
+    def add(self, section: str, name: str, unit: str, subject: str, value: float, note: str = "") -> None:
+        key = (Row(section, name, unit), subject)
+        self._values.setdefault(key, []).append(value)
+        self._notes[key] = note
+
+    def figures(self) -> list[Figure]:
+        """Return all figures with their goals, the rows of a section together."""
+        plain = [
+            Figure(row.section, row.name, subject, row.unit, tuple(values), note=self._notes[row, subject])
+            for (row, subject), values in self._values.items()
+        ]
+        order = {section: number for number, section in enumerate(dict.fromkeys(f.section for f in plain))}
+        return sorted(with_goals(plain), key=lambda figure: order[figure.section])
+
+
+def with_goals(figures: Sequence[Figure]) -> Iterator[Figure]:
+    """Yield the figures, those of Sluice with what they are held to in this very run."""
+    for figure in figures:
+        goal = _GOALS.get((figure.section, figure.name, figure.subject))
+        of_peers = {
+            each.subject: each.median
+            for each in figures
+            if (each.section, each.name) == (figure.section, figure.name) and each.subject in PEERS
+        }
+        yield dataclasses.replace(figure, goal=goal(of_peers)) if goal is not None else figure
+
+
+def _at_most(text: str, of: Callable[[Mapping[str, float]], float]) -> _GoalOf:
+    return lambda of_peers: Goal(text, at_most=of(of_peers))
+
+
+_GOALS: Mapping[tuple[str, str, str], _GoalOf] = {
+    (ALONE, FIRST_P50, OWN): _at_most("≤ 2 × the best peer", lambda peers: 2 * min(peers.values())),
+    (PACED, TOKEN_P99, OWN): _at_most(
+        f"≤ flush interval ({FLUSH_INTERVAL_MS}) + {BEYOND_INTERVAL_MS}",
+        lambda _: FLUSH_INTERVAL_MS + BEYOND_INTERVAL_MS,
+    ),
+    (PACED, TOKEN_P99, UNMERGED): _at_most("≤ the best peer", lambda peers: min(peers.values())),
+    (FULL_SPEED, SPEED, OWN): lambda peers: Goal("≥ 4 × Celery", at_least=4 * peers["celery"]),
+    (KILLED, LOST, OWN): _at_most("0", lambda _: 0),
+    (KILLED, DOUBLED, OWN): _at_most("0", lambda _: 0),
+    (AT_REST, IDLE, OWN): _at_most("0", lambda _: 0),
+}
+"""What is held to what; the peers' medians of the same figure by name."""
