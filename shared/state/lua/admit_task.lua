@@ -90,10 +90,6 @@ local function promised_key(queue_id)
   error('no such queue')
 end
 
-local function interval_ms(id)
-  return tonumber(redis.call('HGET', KEYS[8], id .. ':ms') or nil)
-end
-
 -- Older promises count no more. They are removed after a write that needs memory, never before: Redis refuses a script
 -- for full memory only at its first write.
 local function kept_since(id)
@@ -109,8 +105,9 @@ end
 -- queue has no line before it.
 local function kept_places(id, used)
   if used == 0 then return 0 end
-  local mine = my_promise(id) or now
-  local due = redis.call('ZCOUNT', promised_key(id), int(kept_since(id)), '(' .. int(math.min(mine, now)))
+  local due = redis.call('ZCOUNT', promised_key(id), int(kept_since(id)), '(' .. int(now))
+  local mine = due > 0 and my_promise(id)
+  if mine and mine < now then due = redis.call('ZCOUNT', promised_key(id), int(kept_since(id)), '(' .. int(mine)) end
   return math.min(due, math.floor(q.places[id] * KEPT_SHARE)) -- a crowd that never comes must not empty the queue
 end
 

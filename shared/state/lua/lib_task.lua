@@ -67,10 +67,20 @@ local function note_end(queue_id, now)
   end
 end
 
+-- The mean interval between two ends in a queue, ms, as it is before this script notes one; nil while nothing has been
+-- measured.
+local intervals = {}
+local function interval_ms(queue_id)
+  if intervals[queue_id] == nil then
+    intervals[queue_id] = tonumber(redis.call('HGET', KEYS[8], queue_id .. ':ms') or nil) or false
+  end
+  return intervals[queue_id] or nil
+end
+
 -- Seconds until `count` steps have ended in a queue, at its measured rate; nil while nothing has been measured.
 local function eta_seconds(queue_id, count)
-  local ms = redis.call('HGET', KEYS[8], queue_id .. ':ms')
-  return ms and math.ceil(count * tonumber(ms) / 1000) or nil
+  local ms = interval_ms(queue_id)
+  return ms and math.ceil(count * ms / 1000) or nil
 end
 
 local function retry_after(queue_id, count)
@@ -107,8 +117,8 @@ local END_FIELDS = {'taskId', 'action', 'cost', 'refunded', 'steps', 'step', 'at
 
 -- The one end of a task: refund, places, index, state, terminal event, all or nothing. The caller has checked that
 -- the task is open. `event` is a table (`refunded` and `at` are filled in) or the ready JSON of a `done`.
--- `fields` are what else the record keeps. A slot is not touched: only its holder gives it back; what is removed are
--- leases that have lapsed and count no more, so that nothing stays of a worker that was killed.
+-- `fields` are what else the record keeps. A slot is not touched: only its holder gives it back; what is removed with a
+-- task that failed are leases that have lapsed and count no more, so that nothing stays of a worker that was killed.
 local function end_task(record, state, now, event, fields, ttl)
   local refunded = state ~= 'done' and refund(record, now)
   local steps = cjson.decode(record.steps)
