@@ -12,12 +12,13 @@ from rich.console import Console
 from bench.environment import ROOT, EnvironmentFailed, versions_of_peers
 from bench.figures import Figure
 from bench.parts import PARTS, load_part
+from bench.pipelines.client import Failed
 from bench.report.comparison import compare
 from bench.report.conditions import conditions
 from bench.report.page import Files, write
 from bench.report.results import Results
 from bench.report.table import print_comparison, print_results
-from bench.screen import Screen
+from bench.screen import Screen, terminal
 from devstack.interruption import exit_on_termination
 
 FILES = Files(
@@ -38,8 +39,8 @@ def main() -> int:
     arguments = _parser().parse_args()
     exit_on_termination()
     try:
-        return _run(arguments.only or list(PARTS), Console(), keep=not arguments.no_write)
-    except EnvironmentFailed as failed:
+        return _run(arguments.only or list(PARTS), terminal(), keep=not arguments.no_write)
+    except (EnvironmentFailed, Failed) as failed:
         print(failed, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

@@ -12,6 +12,14 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+WIDTH_OF_A_FILE = 150
+
+
+def terminal() -> Console:
+    """Return the console; what goes to a file has room for the tables' columns."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH_OF_A_FILE)
+
 
 class Screen:
     """Shows the latest step of the part that runs; a context manager."""

@@ -5,31 +5,31 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rich.console import Console
-
 from bench.environment import EnvironmentFailed, versions_of_peers
 from bench.pipelines.client import Failed
-from bench.pipelines.measuring import Plan, measure_pipelines
+from bench.pipelines.measuring import measure_pipelines
 from bench.report.conditions import conditions
 from bench.report.results import Results
 from bench.report.table import print_results
-from bench.screen import Screen
+from bench.screen import Screen, terminal
 from devstack.interruption import exit_on_termination
 
 
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m bench.pipelines", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="interleaved runs (3; each takes about 100 s)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="interleaved runs (3; each takes a minute or two)"
+    )
     rounds: int = parser.parse_args().rounds
     if rounds < 1:
         parser.error("--rounds must be 1 or more")
     exit_on_termination()
-    console = Console()
+    console = terminal()
     try:
         with Screen(console, 1) as screen:
             screen.begin("pipelines")
-            figures = measure_pipelines(screen.show, Plan(rounds=rounds))
+            figures = measure_pipelines(screen.show, rounds)
     except (EnvironmentFailed, Failed) as failed:
         print(failed, file=sys.stderr)
         return 1

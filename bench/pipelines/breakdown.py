@@ -119,6 +119,11 @@ def stretches_ms(
     return tuple((end - begin) / 1e6 for begin, end in pairwise(points_ns))
 
 
+def is_added(stretch: str) -> bool:
+    """Tell whether a stretch is ours and not the model's."""
+    return stretch != STRETCHES[_MODEL]
+
+
 def added(stretches: Sequence[float]) -> float:
     """Return the added time to first token: all stretches but the model's own."""
     return sum(stretches) - stretches[_MODEL]

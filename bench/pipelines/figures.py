@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from bench.figures import Figure, Goal
 from bench.pipelines.subjects import PEERS
 
-OWN, UNMERGED = "sluice", "sluice, 0 ms"
+OWN, UNMERGED, LIMIT = "sluice", "sluice, 0 ms", "direct"
 FLUSH_INTERVAL_MS, BEYOND_INTERVAL_MS = 100, 10
 
 ALONE = "Pipelines: one answer at a time"
@@ -18,6 +18,9 @@ FULL_SPEED = "Pipelines: full speed"
 AT_REST = "Pipelines: at rest"
 KILLED = "Pipelines: a worker killed in mid-answer"
 BREAKDOWN = "Pipelines: where Sluice's time to first token goes"
+
+SECTIONS = (ALONE, BREAKDOWN, PACED, FULL_SPEED, AT_REST, KILLED)
+SUBJECTS = (OWN, UNMERGED, *PEERS, LIMIT)
 
 FIRST_P50 = "added time to first token, p50"
 FIRST_P99 = "added time to first token, p99"
@@ -52,13 +55,17 @@ class Collection:
         self._notes[key] = note
 
     def figures(self) -> list[Figure]:
-        """Return all figures with their goals, the rows of a section together."""
+        """Return all figures with their goals: sections and subjects in our order, rows as they came."""
         plain = [
             Figure(row.section, row.name, subject, row.unit, tuple(values), note=self._notes[row, subject])
             for (row, subject), values in self._values.items()
         ]
-        order = {section: number for number, section in enumerate(dict.fromkeys(f.section for f in plain))}
-        return sorted(with_goals(plain), key=lambda figure: order[figure.section])
+        rows = list(dict.fromkeys(row.name for row, _ in self._values))
+        return sorted(with_goals(plain), key=lambda each: _place(each, rows))
+
+
+def _place(figure: Figure, rows: Sequence[str]) -> tuple[int, int, int]:
+    return SECTIONS.index(figure.section), rows.index(figure.name), SUBJECTS.index(figure.subject)
 
 
 def with_goals(figures: Sequence[Figure]) -> Iterator[Figure]:

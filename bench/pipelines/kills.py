@@ -18,8 +18,8 @@ from bench.pipelines.subjects import Subject
 ANSWERS = 5
 PACE = Pace(tokens=250, first_token_ms=200, tokens_per_second=50)
 KILL_AFTER_SECONDS = 2.5
-PATIENCE_SECONDS = 30.0
-"""How long a reader waits for the end; two thirds of its answers would have ended in a fifth of it."""
+PATIENCE_SECONDS = 22.0
+"""How long a reader waits for the end: four times what an undisturbed answer takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,12 @@ class Loss:
     def waiting(self) -> int:
         """Readers that were never told of an end."""
         return sum(reading.end is None for reading in self.readings)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took until the last of the whole texts was there; None when there is none."""
+        ends = [r.tokens[-1].arrived_ns - r.submitted_ns for r in self.readings if not r.lost(PACE.tokens)]
+        return max(ends) / 1e9 if ends else None
 
     @property
     def whole(self) -> int:

@@ -18,9 +18,6 @@ AT_ONCE = 20
 DEADLINE_SECONDS = 90.0
 SETTLE_SECONDS = 0.2
 """What a task costs includes what comes after its last token."""
-ALONE = Pace(tokens=10, first_token_ms=50, tokens_per_second=100)
-PACED = Pace(tokens=500, first_token_ms=200, tokens_per_second=50)
-FULL_SPEED = Pace(tokens=500, first_token_ms=0, tokens_per_second=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +27,13 @@ class Load:
     pace: Pace
     answers: int
     at_once: int = 1
+
+
+ALONE = Load(Pace(tokens=5, first_token_ms=30, tokens_per_second=100), answers=25)
+PACED = Load(Pace(tokens=500, first_token_ms=200, tokens_per_second=50), AT_ONCE, AT_ONCE)
+PACED_SHORT = Load(Pace(tokens=100, first_token_ms=200, tokens_per_second=50), AT_ONCE, AT_ONCE)
+"""For the rounds after the first: latencies need no answers of ten seconds, only what they cost does."""
+FULL_SPEED = Load(Pace(tokens=500, first_token_ms=0, tokens_per_second=0), 24, AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,40 +9,33 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
-from bench.bridge.usage import resident_kib
 from bench.environment import python_of_peers
 from bench.figures import Figure
 from bench.pipelines import figures as f
-from bench.pipelines.breakdown import STRETCHES, Monitor, added, stretches_ms
+from bench.pipelines.breakdown import Monitor
+from bench.pipelines.collecting import (
+    keep_alone,
+    keep_breakdown,
+    keep_full_speed,
+    keep_loss,
+    keep_memory,
+    keep_paced,
+)
 from bench.pipelines.counters import commands_of
-from bench.pipelines.kills import ANSWERS, PATIENCE_SECONDS, kill_all
-from bench.pipelines.load import ALONE, AT_ONCE, FULL_SPEED, PACED, Load, Run, run
+from bench.pipelines.kills import kill_all
+from bench.pipelines.load import ALONE, AT_ONCE, FULL_SPEED, PACED, PACED_SHORT, Load, run
 from bench.pipelines.subjects import PEERS, Sluice, Subject, direct, peer, provider, sluice
 
 Progress = Callable[[str], None]
-IDLE_SECONDS = 12.0
+IDLE_SECONDS = 10.0
 KILL_LEASE_SECONDS = 3.0
-_WARMING = Load(ALONE, answers=AT_ONCE, at_once=AT_ONCE)
-_ALONE = Load(ALONE, answers=30)
-_PACED = Load(PACED, answers=AT_ONCE, at_once=AT_ONCE)
-_FULL_SPEED = Load(FULL_SPEED, answers=30, at_once=AT_ONCE)
-_BREAKDOWN = Load(ALONE, answers=20)
-_NAMES_OF_STRETCHES = [name for name in STRETCHES if not name.startswith("(")]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is measured."""
-
-    rounds: int = 2
-    alone: Load = _ALONE
-    paced: Load = _PACED
-    full_speed: Load = _FULL_SPEED
-    breakdown: Load = _BREAKDOWN
+_WARMING = Load(ALONE.pace, answers=AT_ONCE, at_once=AT_ONCE)
+_TRYING = Load(ALONE.pace, answers=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +48,7 @@ class World:
     """All that are measured in turn, `own` among them."""
 
 
-def measure_pipelines(progress: Progress, plan: Plan) -> list[Figure]:
+def measure_pipelines(progress: Progress, rounds: int) -> list[Figure]:
     """Start all subjects, measure, end them all; returns the figures.
 
     Raises:
@@ -64,7 +57,7 @@ def measure_pipelines(progress: Progress, plan: Plan) -> list[Figure]:
     """
     collection = f.Collection()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, _world(Path(folder), progress) as world:
-        uvloop.run(_measure(world, plan, collection, progress))
+        uvloop.run(_measure(world, rounds, collection, progress))
         with _disposable(world, Path(folder), progress) as subjects:
             uvloop.run(_kill(world, subjects, collection, progress))
     return collection.figures()
@@ -99,24 +92,43 @@ def _disposable(world: World, folder: Path, progress: Progress) -> Iterator[Sequ
         yield (own, *peers)
 
 
-async def _measure(world: World, plan: Plan, collection: f.Collection, progress: Progress) -> None:
+async def _measure(world: World, rounds: int, collection: f.Collection, progress: Progress) -> None:
     for subject in world.subjects:
         progress(f"warming {subject.name}")
         await run(subject, world.provider_url, _WARMING)
     progress("everything at rest")
     await _rest(world, collection)
-    for number in range(plan.rounds):
+    for number in range(rounds):
         turn = [*world.subjects[number:], *world.subjects[:number]]
-        for kind, load in (
-            ("one at a time", plan.alone),
-            ("20 at once", plan.paced),
-            ("full speed", plan.full_speed),
-        ):
-            for subject in turn:
-                progress(f"round {number + 1} of {plan.rounds}, {kind}: {subject.name}")
-                _keep(collection, load, subject.name, await run(subject, world.provider_url, load))
-        progress(f"round {number + 1} of {plan.rounds}, break-down")
-        await _break_down(world, plan, collection)
+        show = partial(_show, progress, f"round {number + 1} of {rounds}")
+        await _round(turn, world.provider_url, collection, show, is_first=number == 0)
+        show("where the time goes", world.own.name)
+        await _break_down(world, collection)
+
+
+def _show(progress: Progress, number: str, kind: str, name: str) -> None:
+    progress(f"{number}, {kind}: {name}")
+
+
+async def _round(
+    turn: Sequence[Subject],
+    url: str,
+    collection: f.Collection,
+    show: Callable[[str, str], None],
+    *,
+    is_first: bool,
+) -> None:
+    """Give every subject each kind of work, one subject after the other."""
+    for subject in turn:
+        show("one at a time", subject.name)
+        keep_alone(collection, subject.name, await run(subject, url, ALONE))
+    for subject in turn:
+        show("20 at once", subject.name)
+        made = await run(subject, url, PACED if is_first else PACED_SHORT)
+        keep_paced(collection, subject.name, made, whole=is_first)
+    for subject in turn:
+        show("full speed", subject.name)
+        keep_full_speed(collection, subject.name, await run(subject, url, FULL_SPEED))
 
 
 async def _rest(world: World, collection: f.Collection) -> None:
@@ -128,55 +140,20 @@ async def _rest(world: World, collection: f.Collection) -> None:
     for (subject, url), count in zip(with_redis, before, strict=True):
         collection.add(f.AT_REST, f.IDLE, "a minute", subject.name, (commands_of(url) - count) / minutes)
     for subject in world.subjects:
-        mib = resident_kib(subject.worker_pid) / 1024
-        collection.add(f.AT_REST, "memory of the worker, after its first tasks", "MiB", subject.name, mib)
+        keep_memory(collection, subject)
 
 
-def _keep(collection: f.Collection, load: Load, name: str, made: Run) -> None:
-    if load.pace is ALONE:
-        collection.add(f.ALONE, f.FIRST_P50, "ms", name, made.first_ms(0.5))
-        collection.add(f.ALONE, f.FIRST_P99, "ms", name, made.first_ms(0.99))
-        return
-    if load.pace is FULL_SPEED:
-        collection.add(f.FULL_SPEED, f.SPEED, "answers/s", name, made.answers_per_second)
-        cpu = made.worker_cpu_ms_per_1000_tokens
-        collection.add(f.FULL_SPEED, "worker CPU per 1,000 tokens", "ms", name, cpu)
-        return
-    collection.add(f.PACED, f.FIRST_P50, "ms", name, made.first_ms(0.5))
-    collection.add(f.PACED, f.FIRST_P99, "ms", name, made.first_ms(0.99))
-    collection.add(f.PACED, f.TOKEN_P50, "ms", name, made.token_ms(0.5))
-    collection.add(f.PACED, f.TOKEN_P99, "ms", name, made.token_ms(0.99))
-    collection.add(f.PACED, "Redis commands per answer", "commands", name, made.commands_per_answer)
-    cpu = made.worker_cpu_ms_per_1000_tokens
-    collection.add(f.PACED, "worker CPU per 1,000 tokens", "ms", name, cpu)
-
-
-async def _break_down(world: World, plan: Plan, collection: f.Collection) -> None:
+async def _break_down(world: World, collection: f.Collection) -> None:
     with Monitor(world.own.redis_url) as monitor:
-        made = await run(world.own, world.provider_url, plan.breakdown)
-    writes, journal = monitor.writes(), world.own.journal()
-    each = [
-        stretches_ms(task_id, reading, writes, journal)
-        for task_id, reading in zip(made.task_ids, made.readings, strict=True)
-    ]
-    means = [sum(values) / len(values) for values in zip(*each, strict=True)]
-    for name, value in zip(STRETCHES, means, strict=True):
-        if name in _NAMES_OF_STRETCHES:
-            collection.add(f.BREAKDOWN, name, "ms, mean", f.OWN, value)
-    collection.add(f.BREAKDOWN, "all of it", "ms, mean", f.OWN, added(means))
+        made = await run(world.own, world.provider_url, ALONE)
+    keep_breakdown(collection, made, monitor.writes(), world.own.journal())
 
 
 async def _kill(
     world: World, subjects: Sequence[Subject], collection: f.Collection, progress: Progress
 ) -> None:
     for subject in subjects:
-        await run(subject, world.provider_url, Load(ALONE, answers=2))
+        await run(subject, world.provider_url, _TRYING)
     progress("killing every worker in mid-answer")
     for name, loss in (await kill_all(subjects, world.provider_url)).items():
-        note = (
-            f"{loss.whole} of {ANSWERS} readers had the whole text once; {loss.waiting} were never told of an"
-            f" end in {PATIENCE_SECONDS:.0f} s."
-        )
-        collection.add(f.KILLED, f.LOST, "%", name, loss.lost_percent, note)
-        collection.add(f.KILLED, f.DOUBLED, "%", name, loss.doubled_percent)
-        collection.add(f.KILLED, "readers left waiting", f"of {ANSWERS}", name, loss.waiting)
+        keep_loss(collection, name, loss)

@@ -16,6 +16,12 @@ class Matrix:
     subjects: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Figure | None, ...]], ...]
 
+    @property
+    def has_goals(self) -> bool:
+        return any(
+            figure is not None and figure.goal is not None for _, cells in self.rows for figure in cells
+        )
+
 
 def matrix_of(figures: Sequence[Figure]) -> Matrix:
     """Arrange the figures of one section."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -47,20 +49,27 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def _table(section: str, matrix: Matrix) -> Table:
-    table = Table(title=section, title_justify="left", title_style="bold", expand=True)
-    table.add_column("", overflow="fold", ratio=2)
+    table = Table(title=section, title_justify="left", title_style="bold", expand=True, show_lines=True)
+    table.add_column("", overflow="fold", ratio=3)
     for subject in matrix.subjects:
-        table.add_column(subject, justify="right", overflow="fold", ratio=1)
-    table.add_column("goal", overflow="fold", ratio=1)
+        table.add_column(subject, justify="right", overflow="fold", ratio=2)
+    if matrix.has_goals:
+        table.add_column("goal", overflow="fold", ratio=3)
     for name, cells in matrix.rows:
-        goals = [figure for figure in cells if figure is not None and figure.goal is not None]
-        missed = any(not figure.is_met for figure in goals)
-        said = ", ".join(figure.goal.text for figure in goals if figure.goal is not None)
-        verdict = (
-            Text(f"{said} {'not met' if missed else 'met'}", "red" if missed else "green") if goals else ""
-        )
-        table.add_row(name, *(_cell(figure) for figure in cells), verdict)
+        last = [_goals(cells)] if matrix.has_goals else []
+        table.add_row(name, *(_cell(figure) for figure in cells), *last)
     return table
+
+
+def _goals(cells: Sequence[Figure | None]) -> Text:
+    """Return each goal of a row with its verdict, and whose it is where there are several."""
+    held = [figure for figure in cells if figure is not None and figure.goal is not None]
+    lines = []
+    for figure in held:
+        whose = f"{figure.subject}: " if len(held) > 1 else ""
+        said, style = ("met", "green") if figure.is_met else ("not met", "red")
+        lines.append(Text.assemble(whose, figure.goal.text if figure.goal else "", " ", (said, style)))
+    return Text("\n").join(lines)
 
 
 def _cell(figure: Figure | None) -> str:

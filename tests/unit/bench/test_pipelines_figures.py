@@ -76,12 +76,22 @@ def test_a_goal_is_computed_from_medians_of_all_rounds() -> None:
     assert found[f.SPEED, f.OWN].is_met is True
 
 
-def test_rows_of_a_section_stay_together_in_the_order_of_their_coming() -> None:
+def test_sections_and_subjects_have_one_order_and_rows_that_of_their_coming() -> None:
     collected = f.Collection()
-    for section in ("a", "b", "a"):
-        collected.add(section, f"of {section}", "ms", "x", 1.0)
-    collected.add("a", "more", "ms", "x", 1.0)
-    assert [figure.section for figure in collected.figures()] == ["a", "a", "b"]
+    for section, name, subject in (
+        (f.KILLED, "x", f.OWN),
+        (f.ALONE, "second", "celery"),
+        (f.ALONE, "first", f.OWN),
+        (f.ALONE, "second", f.OWN),
+    ):
+        collected.add(section, name, "ms", subject, 1.0)
+    found = [(figure.section, figure.name, figure.subject) for figure in collected.figures()]
+    assert found == [
+        (f.ALONE, "second", f.OWN),
+        (f.ALONE, "second", "celery"),
+        (f.ALONE, "first", f.OWN),
+        (f.KILLED, "x", f.OWN),
+    ]
 
 
 def reading_of(*indices: int, end: str | None) -> Reading:
