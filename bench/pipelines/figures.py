@@ -21,6 +21,7 @@ BREAKDOWN = "Pipelines: where Sluice's time to first token goes"
 
 SECTIONS = (ALONE, BREAKDOWN, PACED, FULL_SPEED, AT_REST, KILLED)
 SUBJECTS = (OWN, UNMERGED, *PEERS, LIMIT)
+KILLED_SUBJECTS = (UNMERGED, *PEERS)
 
 FIRST_P50 = "added time to first token, p50"
 FIRST_P99 = "added time to first token, p99"
@@ -60,12 +61,16 @@ class Collection:
             Figure(row.section, row.name, subject, row.unit, tuple(values), note=self._notes[row, subject])
             for (row, subject), values in self._values.items()
         ]
-        rows = list(dict.fromkeys(row.name for row, _ in self._values))
+        rows = list(dict.fromkeys((row.section, row.name) for row, _ in self._values))
         return sorted(with_goals(plain), key=lambda each: _place(each, rows))
 
 
-def _place(figure: Figure, rows: Sequence[str]) -> tuple[int, int, int]:
-    return SECTIONS.index(figure.section), rows.index(figure.name), SUBJECTS.index(figure.subject)
+def _place(figure: Figure, rows: Sequence[tuple[str, str]]) -> tuple[int, int, int]:
+    return (
+        SECTIONS.index(figure.section),
+        rows.index((figure.section, figure.name)),
+        SUBJECTS.index(figure.subject),
+    )
 
 
 def with_goals(figures: Sequence[Figure]) -> Iterator[Figure]:
@@ -92,8 +97,8 @@ _GOALS: Mapping[tuple[str, str, str], _GoalOf] = {
     ),
     (PACED, TOKEN_P99, UNMERGED): _at_most("≤ the best peer", lambda peers: min(peers.values())),
     (FULL_SPEED, SPEED, OWN): lambda peers: Goal("≥ 4 × Celery", at_least=4 * peers["celery"]),
-    (KILLED, LOST, OWN): _at_most("0", lambda _: 0),
-    (KILLED, DOUBLED, OWN): _at_most("0", lambda _: 0),
+    (KILLED, LOST, UNMERGED): _at_most("0", lambda _: 0),
+    (KILLED, DOUBLED, UNMERGED): _at_most("0", lambda _: 0),
     (AT_REST, IDLE, OWN): _at_most("0", lambda _: 0),
 }
 """What is held to what; the peers' medians of the same figure by name."""

@@ -33,9 +33,9 @@ from bench.pipelines.subjects import PEERS, Sluice, Subject, direct, peer, provi
 
 Progress = Callable[[str], None]
 IDLE_SECONDS = 10.0
-KILL_LEASE_SECONDS = 3.0
+_UNMERGED = {"stream_flush_interval_ms": 0.0, "lease_seconds": 6.0}
+"""Its lease is short: it is also the Sluice whose worker is killed, and the lease has to lapse."""
 _WARMING = Load(ALONE.pace, answers=AT_ONCE, at_once=AT_ONCE)
-_TRYING = Load(ALONE.pace, answers=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,6 @@ def measure_pipelines(progress: Progress, rounds: int) -> list[Figure]:
     collection = f.Collection()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, _world(Path(folder), progress) as world:
         uvloop.run(_measure(world, rounds, collection, progress))
-        with _disposable(world, Path(folder), progress) as subjects:
-            uvloop.run(_kill(world, subjects, collection, progress))
     return collection.figures()
 
 
@@ -71,25 +69,11 @@ def _world(folder: Path, progress: Progress) -> Iterator[World]:
         models = f"{url}/v1"
         progress("starting Sluice")
         own = open_.enter_context(sluice(f.OWN, sys.executable, url, folder))
-        unmerged = open_.enter_context(
-            sluice(f.UNMERGED, sys.executable, url, folder, stream_flush_interval_ms=0)
-        )
+        unmerged = open_.enter_context(sluice(f.UNMERGED, sys.executable, url, folder, **_UNMERGED))
         progress("starting the peers")
         peers = [open_.enter_context(peer(name, python, models, folder)) for name in PEERS]
         limit = open_.enter_context(direct(python, models, folder))
         yield World(url, own, (own, unmerged, limit, *peers))
-
-
-@contextmanager
-def _disposable(world: World, folder: Path, progress: Progress) -> Iterator[Sequence[Subject]]:
-    """Run one more Sluice, whose lease is short enough to see it lapse; the peers stay."""
-    progress("starting a Sluice to kill")
-    peers = [subject for subject in world.subjects if subject.name in PEERS]
-    with sluice(
-        "killed", sys.executable, world.provider_url, folder, lease_seconds=KILL_LEASE_SECONDS
-    ) as own:
-        own.name = f.OWN
-        yield (own, *peers)
 
 
 async def _measure(world: World, rounds: int, collection: f.Collection, progress: Progress) -> None:
@@ -104,6 +88,7 @@ async def _measure(world: World, rounds: int, collection: f.Collection, progress
         await _round(turn, world.provider_url, collection, show, is_first=number == 0)
         show("where the time goes", world.own.name)
         await _break_down(world, collection)
+    await _kill(world, collection, progress)
 
 
 def _show(progress: Progress, number: str, kind: str, name: str) -> None:
@@ -149,11 +134,8 @@ async def _break_down(world: World, collection: f.Collection) -> None:
     keep_breakdown(collection, made, monitor.writes(), world.own.journal())
 
 
-async def _kill(
-    world: World, subjects: Sequence[Subject], collection: f.Collection, progress: Progress
-) -> None:
-    for subject in subjects:
-        await run(subject, world.provider_url, _TRYING)
+async def _kill(world: World, collection: f.Collection, progress: Progress) -> None:
     progress("killing every worker in mid-answer")
-    for name, loss in (await kill_all(subjects, world.provider_url)).items():
+    killed = [subject for subject in world.subjects if subject.name in f.KILLED_SUBJECTS]
+    for name, loss in (await kill_all(killed, world.provider_url)).items():
         keep_loss(collection, name, loss)

@@ -79,7 +79,7 @@ def test_a_goal_is_computed_from_medians_of_all_rounds() -> None:
 def test_sections_and_subjects_have_one_order_and_rows_that_of_their_coming() -> None:
     collected = f.Collection()
     for section, name, subject in (
-        (f.KILLED, "x", f.OWN),
+        (f.KILLED, "first", f.OWN),
         (f.ALONE, "second", "celery"),
         (f.ALONE, "first", f.OWN),
         (f.ALONE, "second", f.OWN),
@@ -90,7 +90,7 @@ def test_sections_and_subjects_have_one_order_and_rows_that_of_their_coming() ->
         (f.ALONE, "second", f.OWN),
         (f.ALONE, "second", "celery"),
         (f.ALONE, "first", f.OWN),
-        (f.KILLED, "x", f.OWN),
+        (f.KILLED, "first", f.OWN),
     ]
 
 
