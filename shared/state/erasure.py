@@ -45,8 +45,10 @@ def erase_user(store: Store, user_id: str) -> Erased | None:
         noted, services = store.pipeline(
             [["ZRANGE", keys.user_keys(user_id), 0, -1], ["ZRANGE", keys.services(user_id), 0, -1]]
         )
-        named = [*(keys.service(service_id) for service_id in services), *noted]
-        request = json.dumps({"services": len(services), "keys": len(noted)})
+        records = [name for name in noted if keys.is_task(name)]
+        others = [name for name in noted if not keys.is_task(name)]
+        named = [*(keys.service(service_id) for service_id in services), *records, *others]
+        request = json.dumps({"services": len(services), "keys": len(noted), "tasks": len(records)})
         answer = json.loads(store.script(load_script("forget_user"), [*_of_user(user_id), *named], [request]))
         if answer["status"] == "busy":
             return None

@@ -37,6 +37,11 @@ def task(task_id: str) -> str:
     return f"task:{task_id}"
 
 
+def is_task(key: str) -> bool:
+    """Tell whether a key is a task's record."""
+    return key.startswith("task:")
+
+
 def events(user_id: str, service_id: str, task_id: str) -> str:
     return f"cs:events:{user_id}:{service_id}:{task_id}"
 

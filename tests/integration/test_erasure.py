@@ -207,3 +207,14 @@ def test_a_step_of_a_service_that_went_meanwhile_brings_no_part_of_it_back(store
 def test_a_user_never_seen_is_erased_without_a_trace(store: Store) -> None:
     assert erase_user(store, "u1") == Erased(0, 0, 0, None)
     assert store.command("DBSIZE") == 0
+
+
+def test_thousands_of_tasks_go_at_once_and_each_is_counted(store: Store) -> None:
+    """More than go in one command, of records and of all else."""
+    names = [keys.task(f"t{number}") for number in range(1_001)]
+    streams = [keys.events("u1", "s1", f"t{number}") for number in range(1_001)]
+    store.pipeline([["SET", name, "x"] for name in (*names, *streams, keys.service("s1"))])
+    store.command("ZADD", keys.user_keys("u1"), *(part for name in (*names, *streams) for part in (1, name)))
+    store.command("ZADD", keys.services("u1"), 1, "s1")
+    assert erase_user(store, "u1") == Erased(resumes=0, services=1, tasks=1_001, balance=None)
+    assert store.command("DBSIZE") == 0
