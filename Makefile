@@ -39,4 +39,4 @@ lock: setup  ## resolve requirements/*.txt anew from pyproject.toml (needs uv)
 
 clean:  ## remove what was built, and the caches; the environment .venv stays
 	@rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
-	@find shared functions deployment devstack scripts tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find shared functions deployment operations devstack scripts tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

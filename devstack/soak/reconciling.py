@@ -10,7 +10,7 @@ from devstack.stack import Stack
 from shared.config import load_reconciliation
 from shared.state.reconciliation import reconcile
 
-CLAIM = "scripts/reconcile.py finds no difference"
+CLAIM = "scripts/sluice reconcile finds no difference"
 
 
 def check_reconciliation(stack: Stack, settings: Mapping[str, str]) -> Finding:

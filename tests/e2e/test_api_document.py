@@ -72,7 +72,7 @@ class Terminal:
             f"#!/bin/sh\nexec {shutil.which('curl')} -w '%{{stderr}}status %{{http_code}}\\n' \"$@\"\n"
         )
         curl.chmod(0o700)
-        for name in (".venv", "devstack", "scripts", "shared"):
+        for name in (".venv", "devstack", "operations", "scripts", "shared"):
             (folder / name).symlink_to(ROOT / name)
         (folder / "build").mkdir()
         self._exports = exports(stack, folder / "build/up.env")
@@ -185,7 +185,7 @@ def test_what_the_other_pages_have_for_a_running_stack_works_too(stack: Stack, t
         for block in blocks(OPERATIONS):
             printed, complaints = terminal.paste(block.source)
             assert complaints == ""
-            assert ("has 8 coins" if "quota.py" in block.source else "Nothing differs") in printed
+            assert ("has 8 coins" if "sluice quota" in block.source else "Nothing differs") in printed
         assert terminal.paste(first_call.source)[1] == "status 202\n"
     assert_at_rest(stack)
 

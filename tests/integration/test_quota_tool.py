@@ -1,4 +1,4 @@
-"""`scripts/quota.py` as support staff run it, and the grant below it: the ledger's sum is the balance, always."""
+"""`scripts/sluice quota` as support staff run it, and the grant below it: the ledger's sum is the balance, always."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Tool:
 def run(*arguments: str, **environ: str) -> Ran:
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "quota.py"), *arguments],
+        [sys.executable, str(ROOT / "scripts" / "sluice"), "quota", *arguments],
         env=inherited | environ,
         capture_output=True,
         text=True,
@@ -310,7 +310,7 @@ def test_taking_back_has_to_be_meant(tool: Tool, store: Store) -> None:
 def test_wrong_usage_is_2_and_changes_nothing(tool: Tool, store: Store, arguments: list[str]) -> None:
     ran = tool(*arguments)
     assert ran.status == 2
-    assert "usage: scripts/quota.py" in ran.err
+    assert "usage: scripts/sluice quota" in ran.err
     assert store.command("KEYS", "*") == []
 
 

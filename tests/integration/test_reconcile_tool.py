@@ -1,4 +1,4 @@
-"""`scripts/reconcile.py` as an operator runs it: its answers, its exit status, and a run that is cut off."""
+"""`scripts/sluice reconcile` as an operator runs it: its answers, its exit status, and a run that is cut off."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.integration.tool_kit import Ran
 from tests.integration.transitions_kit import Bench, Job, poll
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = [sys.executable, str(ROOT / "scripts" / "reconcile.py")]
+SCRIPT = [sys.executable, str(ROOT / "scripts" / "sluice"), "reconcile"]
 HARMED = 5
 CHECKS = ("check_member", "check_slots", "check_task", "check_account")
 
@@ -163,7 +163,7 @@ def test_wrong_usage_is_2(arguments: list[str], bench: Bench, redis_url: str) ->
     harm(bench)
     ran = reconcile(redis_url, *arguments)
     assert ran.status == 2
-    assert "usage: scripts/reconcile.py" in ran.err
+    assert "usage: scripts/sluice reconcile" in ran.err
     assert ledgers(bench) != REFUNDED_ONCE
 
 

@@ -1,13 +1,8 @@
-#!/usr/bin/env python3
-"""Support staff's command: shows a user's coins with every line that led to them, and grants some.
+"""`quota`: support staff's command: a user's coins with every line that led to them, and granting some.
 
-    scripts/quota.py show USER                          each grant, debit and refund; checks that they add up
-    scripts/quota.py grant USER 5 --reference CASE-17   once for this reference, however often it is sent
-    scripts/quota.py grant USER -5 --take-back          never more than there are
-
-Takes from the environment INITIAL_QUOTA, and REDIS_URL or Upstash's pair of REST variables.
-
-Exit status: 0 done, 1 refused, or the ledger does not add up; 2 wrong usage or configuration; 3 no Redis.
+scripts/sluice quota show USER                          each grant, debit and refund; checks that they add up
+scripts/sluice quota grant USER 5 --reference CASE-17   once for this reference, however often it is sent
+scripts/sluice quota grant USER -5 --take-back          never more than there are
 """
 
 from __future__ import annotations
@@ -19,15 +14,11 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-
-if __name__ == "__main__":  # run as a file, not as a module: let `shared` be found
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from shared.auth import MAX_USER_ID_CHARACTERS, is_user_id
 from shared.config import LedgerSettings, load_ledger
-from shared.errors import ConfigError, SluiceError
+from shared.errors import SluiceError
 from shared.state.quota import Granted, Quota, grant, read_quota
 from shared.state.store import Store, open_store
 
@@ -36,26 +27,19 @@ MAX_REFERENCE_CHARACTERS = 200
 HEADINGS = ("time (UTC)", "kind", "coins", "balance", "task or reference")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.command == "grant" and (options.coins < 0) != options.take_back:
-        parser.error("COINS below 0 and --take-back belong together")
+def _run(options: argparse.Namespace) -> int:
+    if options.verb == "grant" and (options.coins < 0) != options.take_back:
+        options.wrong_usage("COINS below 0 and --take-back belong together")
     try:
-        return _run(options, load_ledger())
-    except ConfigError as error:
-        return _fail(2, str(error))
-    except SluiceError as error:
-        return _fail(3, str(error))
+        return _answer(options, load_ledger())
     except (ValueError, KeyError, TypeError, OverflowError):
         return _fail(1, f"the ledger of {options.user} holds a line that is none")
 
 
-def _run(options: argparse.Namespace, settings: LedgerSettings) -> int:
+def _answer(options: argparse.Namespace, settings: LedgerSettings) -> int:
     store = open_store(settings.redis)
     try:
-        if options.command == "show":
+        if options.verb == "show":
             return _show(store, options, settings.initial_quota)
         return _grant(store, options, settings.initial_quota)
     finally:
@@ -135,19 +119,21 @@ def _fail(status: int, message: str) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scripts/quota.py",
+def add(commands: Any) -> None:
+    parser = commands.add_parser(
+        "quota",
+        help="a user's coins: show them, grant some",
         description="Show a user's coins with every line that led to them, or grant some.",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    show = commands.add_parser(
+    parser.set_defaults(run=_run)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="show|grant")
+    show = verbs.add_parser(
         "show",
         help="a user's balance and ledger",
         description="Show each grant, debit and refund, and check that they add up to the balance.",
     )
     _add_shared(show)
-    granting = commands.add_parser(
+    granting = verbs.add_parser(
         "grant",
         help="give a user coins",
         description="Give a user coins. Sent again with the same reference, it changes nothing.",
@@ -165,7 +151,8 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="allow COINS below 0: a correction, never below an empty balance",
     )
-    return parser
+    for verb in (show, granting):
+        verb.set_defaults(wrong_usage=verb.error)
 
 
 def _add_shared(command: argparse.ArgumentParser) -> None:
@@ -190,7 +177,3 @@ def _coin_count(text: str) -> int:
     if coins == 0 or abs(coins) > MAX_COINS:
         raise argparse.ArgumentTypeError(f"must be from 1 to {MAX_COINS}, or below 0 with --take-back")
     return coins
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

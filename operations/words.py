@@ -1,0 +1,53 @@
+"""How the commands write durations, times and tables: alike everywhere, plain where nobody's screen is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+LOG_WIDTH = 160
+"""Characters of a line where nobody's screen sets a limit."""
+
+
+def console() -> Console:
+    """Return standard output; in a pipe lines are long and hold no control characters."""
+    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+
+
+def print_json(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False))
+
+
+def table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
+    """Return an empty table; the columns in `right` hold numbers."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def duration(ms: float | None) -> str:
+    """Return a duration in the unit that people would use; empty for None."""
+    if ms is None:
+        return ""
+    seconds = ms / 1000
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            rest = round(seconds % size / (size / (24 if unit == "d" else 60)))
+            below = {"d": "h", "h": "min", "min": "s"}[unit]
+            return (
+                f"{int(seconds // size)} {unit} {rest} {below}" if rest else f"{int(seconds // size)} {unit}"
+            )
+    return f"{seconds:.1f} s" if ms >= 1000 else f"{ms:.0f} ms"
+
+
+def clock_time(ms: int) -> str:
+    """Return a time of Redis's clock, in UTC, to the millisecond."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
