@@ -14,6 +14,7 @@ from bench.figures import Figure
 Progress = Callable[[str], None]
 PARTS: Mapping[str, str] = {
     "pipelines": "bench.pipelines",
+    "commands": "bench.commands",
     "growth": "bench.growth",
 }
 """The name on the command line, and the module that has `measure`."""

@@ -1,0 +1,116 @@
+"""Twenty answers at once, of 500 tokens in ten seconds, and what Redis ran for them, by who sent it.
+
+Redis's own log (MONITOR) names each command and whether a script called it. What the bridge sends can be told
+by its name: it reads streams and their records, and nothing else here does.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+import uvloop
+
+from bench.figures import Figure, Goal
+from bench.pipelines.load import ALONE, PACED, run
+from bench.pipelines.subjects import Sluice, provider, sluice
+
+SECTION = "Redis commands for an answer of 500 tokens in 10 s, 20 at once"
+READERS = frozenset({"XREAD", "XRANGE", "XREVRANGE", "HMGET", "ZMSCORE", "TIME", "ZSCORE", "CLIENT"})
+"""What the bridge sends; from outside of a script, nobody else sends these."""
+UNBILLED = frozenset({"INFO", "HELLO", "AUTH", "SELECT", "PING", "CONFIG", "COMMAND", "MONITOR", "ECHO"})
+_STOP = "sluice-bench-stops"
+
+
+class CommandLog:
+    """Counts what Redis runs while the context is open, by who sent it: functions, readers, scripts."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._url = redis_url
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="command log", daemon=True)
+        self.by_sender: dict[str, Counter[str]] = {
+            "functions": Counter(),
+            "readers": Counter(),
+            "scripts": Counter(),
+        }
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._ready.wait(timeout=10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with redis.Redis.from_url(self._url) as client:
+            client.echo(_STOP)
+        self._thread.join(timeout=10)
+
+    def total(self, sender: str) -> int:
+        return self.by_sender[sender].total()
+
+    def _listen(self) -> None:
+        client: redis.Redis = redis.Redis.from_url(self._url, socket_timeout=None)
+        with client, client.monitor() as monitor:  # type: ignore[no-untyped-call]  # left so by redis-py
+            self._ready.set()
+            for event in monitor.listen():
+                if _STOP in event["command"]:
+                    return
+                self._note(event["command"], in_script=event["client_type"] == "lua")
+
+    def _note(self, command: str, *, in_script: bool) -> None:
+        found = re.match(r"\w+", command)
+        name = found[0].upper() if found else ""
+        if name in UNBILLED:
+            return
+        sender = "scripts" if in_script else "readers" if name in READERS else "functions"
+        self.by_sender[sender][name] += 1
+
+
+def measure_commands(progress: Callable[[str], None], rounds: int) -> list[Figure]:
+    """Start a stack as it is deployed, let it answer, and count; returns the figures, one value a round."""
+    logs: list[CommandLog] = []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        progress("starting Sluice")
+        with (
+            provider(sys.executable, Path(folder)) as model_url,
+            sluice("sluice", sys.executable, model_url, Path(folder)) as subject,
+        ):
+            subject.wait_ready()
+            progress("warming it")
+            uvloop.run(run(subject, model_url, ALONE))
+            for number in range(rounds):
+                progress(f"round {number + 1} of {rounds}: {PACED.answers} answers at once")
+                logs.append(_counted(subject, model_url))
+    return _figures(logs)
+
+
+def _counted(subject: Sluice, model_url: str) -> CommandLog:
+    with CommandLog(subject.redis_url) as log:
+        uvloop.run(run(subject, model_url, PACED))
+    return log
+
+
+def _figures(logs: list[CommandLog]) -> list[Figure]:
+    def an_answer(*senders: str) -> tuple[float, ...]:
+        return tuple(sum(map(log.total, senders)) / PACED.answers for log in logs)
+
+    def figure(name: str, at_most: float, *senders: str, note: str = "") -> Figure:
+        goal = Goal(f"≤ {at_most:g}", at_most=at_most)
+        return Figure(SECTION, name, "sluice", "an answer", an_answer(*senders), goal, note)
+
+    text = logs[0].by_sender["functions"]["XADD"] / PACED.answers
+    return [
+        figure("producer and lane", 130, "functions", note=f"{text:.0f} of them are its text"),
+        figure("with the reader", 200, "functions", "readers"),
+        figure("as Upstash bills producer and lane", 170, "functions", "scripts"),
+    ]
