@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 
-MAX_CONNECTIONS = 5_000
+MAX_CONNECTIONS = 10_000
 MAX_CONNECTIONS_PER_CHANNEL = 64
 RESERVED_DESCRIPTORS = 64
 """For Redis, the listening socket, logs, and connections that are refused."""

@@ -20,7 +20,7 @@ def packed(text: str) -> bytes:
 class Subscriber(Protocol):
     """Who is told of new entries; neither call may block."""
 
-    def push(self, entry: Entry) -> None: ...
+    def push(self, entries: Sequence[Entry]) -> None: ...
 
     def leave(self) -> None:
         """End, for the reader to come back."""
@@ -51,9 +51,9 @@ class Channel:
         self.cursor, self.packed_cursor = cursor, packed(format_id(cursor))
         self.packed_key = self.packed_key or packed(self.key)
 
-    def push(self, entry: Entry) -> None:
+    def push(self, entries: Sequence[Entry]) -> None:
         for subscriber in tuple(self.subscribers):
-            subscriber.push(entry)
+            subscriber.push(entries)
 
     def dismiss(self) -> None:
         """Send every reader away to come back, and find out what has become of the task."""
@@ -64,10 +64,10 @@ class Channel:
         """Push what is new of a stream's entries."""
         if self.cursor is None:
             return
-        for entry in parse_entries(replies):
-            if entry.id is not None and entry.id > self.cursor:
-                self.heard_at = self.stirred_at = time.monotonic()
-                self.last_type, self.stalled = entry.type, None
-                self.push(entry)
-        if (last := stored_id(replies[-1][0])) > self.cursor:
+        cursor = self.cursor
+        if new := [entry for entry in parse_entries(replies) if entry.id is not None and entry.id > cursor]:
+            self.heard_at = self.stirred_at = time.monotonic()
+            self.last_type, self.stalled = new[-1].type, None
+            self.push(new)
+        if (last := stored_id(replies[-1][0])) > cursor:
             self.follow_from(last)

@@ -19,12 +19,13 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
 from shared.config import StreamSettings
 from shared.errors import SluiceError
 from shared.stream.channels import Channel
+from shared.stream.eager import run_eagerly
 from shared.stream.entries import Entry, Place, PlaceLost
 from shared.stream.events import EventType
 from shared.stream.replay import Extent, replay, resynced
@@ -59,7 +60,7 @@ class Connection:
             "channel",
             "_receive",
             "_send",
-            "_settings",
+            "_heartbeat_seconds",
             "_place",
             "_source",
             "_extent",
@@ -73,7 +74,6 @@ class Connection:
     def __init__(self, receive: Receive, send: Send, settings: StreamSettings, place: Place) -> None:
         self._receive = receive
         self._send = send
-        self._settings = settings
         self._place = place
         self._source: Source | None = None
         self.channel: Channel | None = None
@@ -85,19 +85,25 @@ class Connection:
         self._writing: asyncio.Task[None] | None = None
         self._started = self._behind = self._leaving = self._beating = self._over = False
         self._sending_since: float | None = None
-        self._beats_at = time.monotonic() + settings.heartbeat_seconds
-        self._ends_at = time.monotonic() + settings.max_connection_seconds * _jitter(LIFETIME_SHARE)
+        now = time.monotonic()
+        self._heartbeat_seconds = settings.heartbeat_seconds * _jitter(HEARTBEAT_SHARE)
+        self._beats_at = now + self._heartbeat_seconds
+        self._ends_at = now + settings.max_connection_seconds * _jitter(LIFETIME_SHARE)
 
     # -- what others call: never blocks ---------------------------------------------------------------------
 
-    def push(self, entry: Entry) -> None:
+    def push(self, entries: Sequence[Entry]) -> None:
         if self._behind:
+            return
+        if len(entries) == 1 and self._is_idle():
+            self._writing = run_eagerly(self._write_out(entries))
             return
         if self._buffer is None:
             self._buffer = deque()
-        self._buffer.append(entry)
-        if entry.type != EventType.RESYNC:  # a snapshot is as long as the text, and few readers need it
-            self._buffered_bytes += len(entry.frame)
+        self._buffer.extend(entries)
+        for entry in entries:
+            if entry.type != EventType.RESYNC:  # a snapshot is as long as the text, and few readers need it
+                self._buffered_bytes += len(entry.frame)
         count = len(self._buffer)
         if count > MAX_BUFFERED_ENTRIES or (count > 1 and self._buffered_bytes > MAX_BUFFERED_BYTES):
             self._fall_behind()
@@ -142,12 +148,25 @@ class Connection:
     # -- writing: a task that lives as long as there is something to write ----------------------------------
 
     def _write_soon(self) -> None:
-        if self._writing is None and self._started and not self._over:
+        if self._is_idle():
+            self._writing = run_eagerly(self._write_out())
+        elif self._writing is None and self._started and not self._over:  # Redis is asked first
             self._writing = asyncio.get_running_loop().create_task(self._write_out())
 
-    async def _write_out(self) -> None:
+    def _is_idle(self) -> bool:
+        return (
+            self._writing is None
+            and self._extent is None
+            and self._started
+            and not (self._behind or self._over)
+        )
+
+    async def _write_out(self, new: Sequence[Entry] = ()) -> None:
         try:
-            await self._write_all()
+            if new:
+                await self._deliver(self._taken(new))
+            if not new or self._buffer or self._leaving or self._beating or self._behind:
+                await self._write_all()
         except (PlaceLost, SluiceError) as error:
             log.warning("a reader is sent back to resume: %r", error)
             await self._write(_retry(), last=True)  # its own place says where to go on
@@ -165,13 +184,13 @@ class Connection:
             if self._behind:
                 await self._catch_up()
             elif self._buffer:
-                await self._deliver(self._taken())
+                entries, self._buffer, self._buffered_bytes = self._buffer, None, 0
+                await self._deliver(self._taken(entries))
             elif self._leaving:
                 await self._write(_retry(), last=True)
             elif self._beating:
                 await self._write(HEARTBEAT)
             else:
-                self._buffer = None
                 return
 
     async def _tell_history(self, extent: Extent) -> None:
@@ -195,13 +214,15 @@ class Connection:
         if self.channel is not None and self.channel.stalled is not None and not self._buffer:
             await self._write(self.channel.stalled.frame)
 
-    def _taken(self) -> list[Entry]:
-        """Empty the buffer; return what the reader has not had."""
-        entries, self._buffer, self._buffered_bytes = self._buffer or (), None, 0
-        return [entry for entry in entries if self._place.takes(entry)]
+    def _taken(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Return what the reader has not had, and move its place along."""
+        takes = self._place.takes
+        return [entry for entry in entries if takes(entry)]
 
     async def _deliver(self, entries: Sequence[Entry]) -> None:
-        if entries:
+        if len(entries) == 1:
+            await self._write(entries[0].frame, last=entries[0].terminal)
+        elif entries:
             last = any(entry.terminal for entry in entries)
             await self._write(b"".join([entry.frame for entry in entries]), last=last)
 
@@ -210,7 +231,7 @@ class Connection:
             return
         self._over, self._beating = last, False
         self._sending_since = now = time.monotonic()
-        self._beats_at = now + self._settings.heartbeat_seconds * _jitter(HEARTBEAT_SHARE)
+        self._beats_at = now + self._heartbeat_seconds
         await self._send({"type": "http.response.body", "body": frames, "more_body": not last})
         self._sending_since = None
 

@@ -61,6 +61,9 @@ class Follower:
             del self._channels[channel.key]
             self._lively.discard(channel)
             self._quiet.discard(channel)
+        if not self._channels:
+            self._lively.end()
+            self._quiet.end()
 
     def begin(self, channel: Channel, extent: Extent) -> None:
         """Follow a channel from the end of what is stored, unless it is followed already."""

@@ -22,7 +22,9 @@ from shared.stream.channels import Channel, packed
 from shared.stream.source import Command, Source
 
 log = logging.getLogger(__name__)
-BLOCK_SECONDS = 5.0
+BLOCK_SECONDS = 30.0
+"""How long a read waits for anything new: all that an idle bridge with readers costs. A Redis that is gone
+without a word is noticed sooner, by the connection's keepalive."""
 BLOCK_SECONDS_WITHOUT_WAKING = 0.5
 """The bound on a new channel's wait where Redis does not know CLIENT UNBLOCK."""
 CLIENT_ID = b"*2\r\n" + packed("CLIENT") + packed("ID")
@@ -80,6 +82,12 @@ class Reading:
         """Read it no more. The read under way still lists it, and what that brings is dropped."""
         if self._channels.get(channel.key) is channel:
             del self._channels[channel.key]
+
+    def end(self) -> None:
+        """Give up the read under way, since nobody is left: its connection closes, at no command."""
+        if self._running is not None:
+            self._running.cancel()
+            self._running = None
 
     async def _run(self) -> None:
         self._backoff_seconds = MIN_BACKOFF_SECONDS

@@ -140,7 +140,7 @@ class SilenceWatch:
     async def _tell_end(self, channel: Channel, end: Entry) -> None:
         extent = await read_extent(self._source, channel.key)
         if channel.cursor is not None and extent.last_id <= channel.cursor:
-            channel.push(end)  # otherwise the stream has it, and the shared reader is about to bring it
+            channel.push([end])  # otherwise the stream has it, and the shared reader is about to bring it
 
     async def _tell_stall(self, channel: Channel, record: Record) -> None:
         heard_at, cursor = channel.heard_at, channel.cursor
@@ -154,4 +154,4 @@ class SilenceWatch:
             attempt = int(record.get("attempt", 0))
             text = encode(Stalled(since=since), task_id=channel.ref.task_id, attempt=attempt)
             channel.stalled = Entry.of(json.loads(text), None, text)
-            channel.push(channel.stalled)
+            channel.push([channel.stalled])

@@ -8,6 +8,7 @@ connection of its own.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -24,6 +25,12 @@ from shared.state.store import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, 
 
 CONNECTIONS = 4
 COMMANDS_AT_ONCE = 64
+KEEPALIVE = {
+    option: value
+    for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+    if (option := getattr(socket, name, None)) is not None
+}
+"""Seconds and tries: a blocked read hears nothing for long, so the kernel asks after Redis, at no command."""
 Command = Callable[[bytes], Coroutine[Any, Any, Any]]
 """Runs a command that is given as it travels."""
 
@@ -110,6 +117,7 @@ class Source:
             # Said explicitly: the client's default of five seconds would end every quiet blocking read.
             socket_timeout=answer_timeout_seconds,
             socket_keepalive=True,
+            socket_keepalive_options=KEEPALIVE,
             retry=Retry(NoBackoff(), retries, supported_errors=(exceptions.ConnectionError,)),
         )
         client: Any = Redis(connection_pool=pool)

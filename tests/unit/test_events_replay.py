@@ -139,10 +139,10 @@ def test_a_stream_that_begins_with_its_first_event_is_whole_and_one_that_does_no
 
 
 def test_a_frame_is_an_id_a_type_and_one_line_of_json() -> None:
-    entry = Entry.of(
-        {"type": "token_batch", "text": "a\nb"}, (5, 1), '{\n"type":"token_batch","text":"a\\nb"}'
-    )
-    assert entry.frame == b'id: 5-1\nevent: token_batch\ndata: {"type":"token_batch","text":"a\\nb"}\n\n'
+    event = {"type": "token_batch", "text": "a\nb", "offset": 0}
+    entry = Entry.of(event, (5, 1), '{\n"type":"token_batch","text":"a\\nb","offset":0}')
+    data = b'{"type":"token_batch","text":"a\\nb","offset":0}'
+    assert entry.frame == b"id: 5-1\nevent: token_batch\ndata: " + data + b"\n\n"
     assert Entry.of({"type": "stalled"}, None).frame == b'event: stalled\ndata: {"type":"stalled"}\n\n'
 
 
