@@ -3,7 +3,7 @@
 import functions_framework
 from flask import Request, Response
 
-from shared.actions.app import actions_handler
+from shared.actions.handler import actions_handler
 
 _handle = actions_handler()
 

@@ -4,7 +4,7 @@ import functions_framework.aio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.stream.bridge import events_handler
+from shared.stream.handler import events_handler
 
 _handle = events_handler()
 

@@ -3,7 +3,7 @@
 import functions_framework
 from flask import Request, Response
 
-from shared.lanes.worker import lane_handler
+from shared.lanes.handler import lane_handler
 from shared.routing import Lane
 
 _handle = lane_handler(Lane.FREE_STREAM)

@@ -12,7 +12,6 @@ import io
 import json
 import logging
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,18 +37,16 @@ from shared.actions.sweeper import Sweeper
 from shared.actions.uploads import MAX_BODY_BYTES
 from shared.auth import UserTokens
 from shared.bodies import read_body, skip_body
-from shared.config import ActionsSettings, load_actions
+from shared.config import ActionsSettings
 from shared.errors import (
     NON_RETRYABLE,
     AuthRequired,
-    ConfigError,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
     QueueFull,
     SluiceError,
 )
-from shared.logs import set_up_logs
 from shared.messages import parse_probe, trace_of
 from shared.routing import Action
 from shared.signature import read_signed
@@ -245,16 +242,6 @@ class Application:
                 response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
                 response.headers["Access-Control-Max-Age"] = "600"
         return response
-
-
-def actions_handler() -> Callable[[Request], Response]:
-    """Load the configuration and return the function that answers `actions`; a wrong one ends the process."""
-    try:
-        settings = load_actions()
-    except ConfigError as error:
-        sys.exit(f"actions does not start: {error}")
-    set_up_logs()
-    return Application(settings).answer
 
 
 def answer_json(body: Mapping[str, Any], status: int = HTTPStatus.OK) -> Response:

@@ -13,9 +13,6 @@ import datetime as dt
 import json
 import logging
 import math
-import os
-import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -27,11 +24,10 @@ from typing import Any
 from flask import Request, Response
 
 from shared.bodies import skip_body
-from shared.config import LaneSettings, load_lane
+from shared.config import LaneSettings
 from shared.errors import (
     NON_RETRYABLE,
     AttemptLost,
-    ConfigError,
     MessageError,
     PermanentTaskError,
     RetryableTaskError,
@@ -43,9 +39,7 @@ from shared.lanes.guards import check_delivery
 from shared.lanes.keeper import Keeper
 from shared.lanes.materials import gather, result_of
 from shared.llm.runner import Outcome, StopSignal, TemplateCall, run_template, warm
-from shared.logs import set_up_logs
 from shared.messages import Probe, TaskMessage
-from shared.routing import Lane
 from shared.state.blobs import BlobStore
 from shared.state.keys import TaskRef, events
 from shared.state.lifecycle import Attempt, Claim, Step
@@ -110,6 +104,11 @@ class Worker:
         """How long an attempt may run: less than the function and QStash wait, so that both get an answer."""
         timeout = self.settings.time.worker_timeout_seconds
         return timeout - min(10.0, timeout / 10)
+
+    def warm(self) -> None:
+        """Load what the first task would wait for, and connect to nobody: an idle lane is silent."""
+        _ = self.store
+        warm()
 
     def answer(self, request: Request) -> Response:
         """Answer one delivery; never raises, never redirects."""
@@ -250,16 +249,3 @@ class Worker:
         if status == "exhausted":
             return Answer(NON_RETRYABLE, {"status": "failed", "error": error.code})
         return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "retrying", "error": error.code}, after)
-
-
-def lane_handler(lane: Lane) -> Callable[[Request], Response]:
-    """Load a lane's configuration and return the function that answers it; a wrong one ends the process."""
-    try:
-        settings = load_lane(lane)
-    except ConfigError as error:
-        sys.exit(f"{lane} does not start: {error}")
-    set_up_logs()
-    os.register_at_fork(
-        after_in_child=lambda: threading.Thread(target=warm, name="warm", daemon=True).start()
-    )
-    return Worker(settings).answer

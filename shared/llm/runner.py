@@ -84,13 +84,10 @@ def run_template(
 
 
 def warm() -> None:
-    """Import what the first call needs: a second or more that its user does not have to wait for.
-
-    For a thread of a process that serves already. At a function's import it would hold up the start, and a
-    thread started there would not survive the web server's fork, while the import locks it holds would.
-    """
+    """Import what the first call needs: a second or more that its user does not have to wait for."""
     for module in ("langchain_core.prompts", "langchain_core.runnables", "langsmith", "shared.llm.chat"):
         import_module(module)
+    import_module("shared.llm.transport").provider_certificates()
 
 
 def _run(

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Coroutine, MutableMapping
 from functools import cached_property
 from typing import Any
 
@@ -20,10 +19,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from shared.auth import StreamTokens
-from shared.config import EventsSettings, load_events
+from shared.config import EventsSettings
 from shared.errors import (
     AuthRequired,
-    ConfigError,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
@@ -31,7 +29,6 @@ from shared.errors import (
     SluiceError,
     StoreUnavailable,
 )
-from shared.logs import set_up_logs
 from shared.state.keys import TaskRef
 from shared.stream.capacity import MAX_CONNECTIONS_PER_CHANNEL, connection_limit
 from shared.stream.collector import Collector
@@ -263,15 +260,6 @@ class _AsgiResponse(Response):
         return self._app(scope, receive, send)
 
 
-def events_handler() -> Callable[[Request], Awaitable[Response]]:
-    """Load the bridge's configuration and return the function that answers; a wrong one ends the process."""
-    try:
-        response = _AsgiResponse(Bridge(load_events()))
-    except ConfigError as error:
-        sys.exit(f"events does not start: {error}")
-    set_up_logs()
-
-    async def answer(_request: Request) -> Response:
-        return response
-
-    return answer
+def bridge_response(settings: EventsSettings) -> Response:
+    """Return the one response that answers every request: the bridge itself."""
+    return _AsgiResponse(Bridge(settings))
