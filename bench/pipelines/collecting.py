@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.bridge.usage import resident_kib
 from bench.pipelines import figures as f
-from bench.pipelines.breakdown import STRETCHES, Write, added, is_added, stretches_ms
+from bench.pipelines.breakdown import STRETCHES, Write, added, is_added, middle_means, stretches_ms
 from bench.pipelines.figures import Collection
 from bench.pipelines.kills import ANSWERS, PATIENCE_SECONDS, Loss
 from bench.pipelines.load import Run
@@ -52,16 +52,16 @@ def keep_memory(collection: Collection, subject: Subject) -> None:
 def keep_breakdown(
     collection: Collection, made: Run, writes: Sequence[Write], journal: Sequence[Mapping[str, object]]
 ) -> None:
-    """Keep the mean of each stretch: means add up, medians do not."""
+    """Keep how long each stretch took."""
     each = [
         stretches_ms(task_id, reading, writes, journal)
         for task_id, reading in zip(made.task_ids, made.readings, strict=True)
     ]
-    means = [sum(values) / len(values) for values in zip(*each, strict=True)]
+    means = middle_means(each)
     for name, value in zip(STRETCHES, means, strict=True):
         if is_added(name):
-            collection.add(f.BREAKDOWN, name, "ms, mean", f.OWN, value)
-    collection.add(f.BREAKDOWN, "all of it", "ms, mean", f.OWN, added(means))
+            collection.add(f.BREAKDOWN, name, "ms", f.OWN, value)
+    collection.add(f.BREAKDOWN, "all of it", "ms", f.OWN, added(means))
 
 
 def keep_loss(collection: Collection, name: str, loss: Loss) -> None:

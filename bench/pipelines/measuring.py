@@ -67,13 +67,16 @@ def _world(folder: Path, progress: Progress) -> Iterator[World]:
     with ExitStack() as open_:
         url = open_.enter_context(provider(sys.executable, folder))
         models = f"{url}/v1"
-        progress("starting Sluice")
+        progress("starting all subjects")
         own = open_.enter_context(sluice(f.OWN, sys.executable, url, folder))
         unmerged = open_.enter_context(sluice(f.UNMERGED, sys.executable, url, folder, **_UNMERGED))
-        progress("starting the peers")
         peers = [open_.enter_context(peer(name, python, models, folder)) for name in PEERS]
         limit = open_.enter_context(direct(python, models, folder))
-        yield World(url, own, (own, unmerged, limit, *peers))
+        subjects: Sequence[Subject] = (own, unmerged, limit, *peers)
+        for subject in subjects:
+            progress(f"waiting for {subject.name}")
+            subject.wait_ready()
+        yield World(url, own, subjects)
 
 
 async def _measure(world: World, rounds: int, collection: f.Collection, progress: Progress) -> None:

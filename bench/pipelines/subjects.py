@@ -32,6 +32,9 @@ class Subject(Protocol):
     def redis_url(self) -> str | None:
         """Its own Redis; None when it has none."""
 
+    def wait_ready(self) -> None:
+        """Return once it takes tasks: all are started together, and waited for afterwards."""
+
     async def run(self, deadline_seconds: float, *, partial: bool = False) -> Exchange:
         """Send one task and return all that its reader got."""
 
@@ -43,7 +46,7 @@ class Subject(Protocol):
 class Direct:
     """The provider's stream, relayed."""
 
-    url: str
+    port: int
     worker: Child = field(repr=False)
     name: str = "direct"
     redis_url: str | None = None
@@ -52,8 +55,11 @@ class Direct:
     def worker_pid(self) -> int:
         return self.worker.pid
 
+    def wait_ready(self) -> None:
+        wait_listening(self.port, self.worker)
+
     async def run(self, deadline_seconds: float, *, partial: bool = False) -> Exchange:
-        return await exchange(Request("POST", f"{self.url}/tasks"), deadline_seconds, partial=partial)
+        return await exchange(Request("POST", _url(self.port, "tasks")), deadline_seconds, partial=partial)
 
     def kill_worker(self) -> None:
         self.worker.kill()
@@ -67,17 +73,21 @@ class Peer:
     """A task queue behind the minimal front."""
 
     name: str
-    url: str
+    port: int
     redis_url: str
     worker: Child = field(repr=False)
+    front: Child = field(repr=False)
 
     @property
     def worker_pid(self) -> int:
         return self.worker.pid
 
+    def wait_ready(self) -> None:
+        wait_listening(self.port, self.front)
+
     async def run(self, deadline_seconds: float, *, partial: bool = False) -> Exchange:
-        accepted = json.loads(await call(Request("POST", f"{self.url}/tasks"), SUBMIT_SECONDS))
-        stream = Request("GET", f"{self.url}/events/{accepted['id']}")
+        accepted = json.loads(await call(Request("POST", _url(self.port, "tasks")), SUBMIT_SECONDS))
+        stream = Request("GET", _url(self.port, f"events/{accepted['id']}"))
         return await exchange(stream, deadline_seconds, partial=partial)
 
     def kill_worker(self) -> None:
@@ -93,12 +103,17 @@ class Sluice:
 
     name: str
     stack: Child = field(repr=False)
-    actions_url: str
-    redis_url: str
-    worker_pid: int
-    users: Sequence[tuple[str, str]] = field(repr=False)
+    actions_url: str = ""
+    redis_url: str = ""
+    worker_pid: int = 0
+    users: Sequence[tuple[str, str]] = field(default=(), repr=False)
     """A token and a service for each."""
     turns: Iterator[int] = field(default_factory=count)
+
+    def wait_ready(self) -> None:
+        told = self.stack.ask()
+        self.actions_url, self.redis_url, self.worker_pid = told["actionsUrl"], told["redisUrl"], told["pid"]
+        self.users = [(user["token"], user["serviceId"]) for user in told["users"]]
 
     async def run(self, deadline_seconds: float, *, partial: bool = False) -> Exchange:
         token, service_id = self.users[next(self.turns) % len(self.users)]
@@ -140,20 +155,10 @@ PEERS = tuple(_WORKERS)
 def sluice(name: str, python: str, model_url: str, folder: Path, **settings: float) -> Iterator[Sluice]:
     """Run a whole stack; `settings` are variables of it."""
     given = [f"{key.upper()}={value:g}" for key, value in settings.items()]
-    command = [
-        python,
-        "-m",
-        "bench.pipelines.stack",
-        "--model",
-        model_url,
-        "--folder",
-        str(folder / name),
-        *given,
-    ]
+    where = ["--model", model_url, "--folder", str(folder / name)]
+    command = [python, "-m", "bench.pipelines.stack", *where, *given]
     with Child(command, folder / f"{name}.log", talks=True) as stack:
-        told = stack.ask()
-        users = [(user["token"], user["serviceId"]) for user in told["users"]]
-        yield Sluice(name, stack, told["actionsUrl"], told["redisUrl"], told["pid"], users)
+        yield Sluice(name, stack)
 
 
 @contextmanager
@@ -168,8 +173,7 @@ def peer(name: str, python: Path, model_url: str, folder: Path) -> Iterator[Peer
         (port,) = free_ports(1)
         front = _uvicorn(python, "bench.peers.front:app", port)
         served = open_.enter_context(Child(front, folder / f"{name}-front.log", environment))
-        wait_listening(port, served)
-        yield Peer(name, f"http://127.0.0.1:{port}", redis.url, worker)
+        yield Peer(name, port, redis.url, worker, served)
 
 
 @contextmanager
@@ -178,8 +182,7 @@ def direct(python: Path, model_url: str, folder: Path) -> Iterator[Direct]:
     (port,) = free_ports(1)
     command = _uvicorn(python, "bench.peers.direct:app", port)
     with Child(command, folder / "direct.log", {"PEER_MODEL_URL": model_url}) as worker:
-        wait_listening(port, worker)
-        yield Direct(f"http://127.0.0.1:{port}", worker)
+        yield Direct(port, worker)
 
 
 @contextmanager
@@ -188,6 +191,10 @@ def provider(python: str, folder: Path) -> Iterator[str]:
     command = [python, "-m", "bench.pipelines.provider"]
     with Child(command, folder / "provider.log", talks=True) as child:
         yield f"http://127.0.0.1:{child.ask()}"
+
+
+def _url(port: int, path: str) -> str:
+    return f"http://127.0.0.1:{port}/{path}"
 
 
 def _uvicorn(python: Path, app: str, port: int) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.figures import Figure
 from bench.pipelines import figures as f
-from bench.pipelines.breakdown import STRETCHES, Write, added, parse_writes, stretches_ms
+from bench.pipelines.breakdown import STRETCHES, Write, added, middle_means, parse_writes, stretches_ms
 from bench.pipelines.client import Failed
 from bench.pipelines.counters import count_calls
 from bench.pipelines.kills import PACE, Loss
@@ -138,6 +138,13 @@ def test_the_stretches_add_up_to_the_added_time_to_first_token() -> None:
     assert added(each) == pytest.approx(reading.added_first_ms)
     assert each == pytest.approx((10, 5, 5, 10, 10, 50, 3, 4), abs=1.5)
     assert len(each) == len(STRETCHES)
+
+
+def test_the_middle_half_of_answers_adds_up_and_leaves_out_the_odd_ones() -> None:
+    answers = [(at, 1.0, 0, 0, 0, 50.0, 0, 0) for at in (100.0, 2.0, 4.0, 0.0)]
+    means = middle_means(answers)
+    assert means == (3.0, 1.0, 0, 0, 0, 50.0, 0, 0)
+    assert added(means) == 4.0
 
 
 def test_a_timestamp_that_is_not_there_is_told() -> None:
