@@ -60,8 +60,8 @@ def keep_breakdown(
     means = middle_means(each)
     for name, value in zip(STRETCHES, means, strict=True):
         if is_added(name):
-            collection.add(f.BREAKDOWN, name, "ms", f.OWN, value)
-    collection.add(f.BREAKDOWN, "all of it", "ms", f.OWN, added(means))
+            collection.add(f.BREAKDOWN, f.STRETCH, "ms", name, value)
+    collection.add(f.BREAKDOWN, f.STRETCH, "ms", f.ALL_OF_IT, added(means))
 
 
 def keep_loss(collection: Collection, name: str, loss: Loss) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.figures import Figure, Goal
+from bench.pipelines.breakdown import STRETCHES
 from bench.pipelines.subjects import PEERS
 
 OWN, UNMERGED, LIMIT = "sluice", "sluice, 0 ms", "direct"
@@ -23,6 +24,8 @@ SECTIONS = (ALONE, BREAKDOWN, PACED, FULL_SPEED, AT_REST, KILLED)
 SUBJECTS = (OWN, UNMERGED, *PEERS, LIMIT)
 KILLED_SUBJECTS = (UNMERGED, *PEERS)
 
+STRETCH, ALL_OF_IT = "time", "all of it"
+_ORDER = (*SUBJECTS, *STRETCHES, ALL_OF_IT)
 FIRST_P50 = "added time to first token, p50"
 FIRST_P99 = "added time to first token, p99"
 TOKEN_P50 = "added latency per token, p50"
@@ -69,7 +72,7 @@ def _place(figure: Figure, rows: Sequence[tuple[str, str]]) -> tuple[int, int, i
     return (
         SECTIONS.index(figure.section),
         rows.index((figure.section, figure.name)),
-        SUBJECTS.index(figure.subject),
+        _ORDER.index(figure.subject),
     )
 
 

@@ -23,8 +23,14 @@ class Matrix:
         )
 
 
+MOST_COLUMNS = 7
+
+
 def matrix_of(figures: Sequence[Figure]) -> Matrix:
-    """Arrange the figures of one section."""
+    """Arrange the figures of one section; one measure of many subjects takes a row for each of these."""
+    if len({figure.name for figure in figures}) == 1 and len(figures) > MOST_COLUMNS:
+        column = f"{figures[0].name}, {figures[0].unit}"
+        return Matrix((column,), tuple((figure.subject, (figure,)) for figure in figures))
     subjects = tuple(dict.fromkeys(figure.subject for figure in figures))
     rows = []
     for name, of_name in by_name(tuple(figures)):

@@ -15,9 +15,8 @@ from bench.report.numbers import short
 from bench.report.results import Results, by_name
 
 _WIDTH, _MARGIN, _BAR, _HEAD, _FOOT = 760, 16, 22, 40, 14
-_LABEL, _VALUE = 190, 110
-_PLOT = _WIDTH - 2 * _MARGIN - _LABEL - _VALUE
-_FAR_APART = 30
+_CHARACTER, _SHORTEST_LABEL, _VALUE = 6.6, 15, 90
+_FAR_APART = 100
 """From this ratio on a linear axis shows one bar and a row of nothings."""
 _STYLE = """<style>
   svg {
@@ -45,6 +44,10 @@ class Axis:
     """Where a value lies, in pixels from the panel's zero."""
 
     def __init__(self, figures: Sequence[Figure]) -> None:
+        longest = max(_SHORTEST_LABEL, *(len(figure.subject) for figure in figures))
+        self.zero = _MARGIN + round(longest * _CHARACTER)
+        self._length = _WIDTH - _MARGIN - _VALUE - self.zero
+        self._has_own = any(_is_own(figure) for figure in figures)
         values = [value for figure in figures for value in figure.values]
         values += [limit for figure in figures if (limit := limit_of(figure)) is not None]
         positive = [value for value in values if value > 0]
@@ -56,9 +59,13 @@ class Axis:
         if value <= 0:
             return 0.0
         if not self.is_logarithmic:
-            return _PLOT * value / self._top
+            return self._length * value / self._top
         low, high = math.log(self._bottom / 2), math.log(self._top)
-        return _PLOT * (math.log(value) - low) / (high - low)
+        return self._length * (math.log(value) - low) / (high - low)
+
+    def kind(self, figure: Figure) -> str:
+        """Return the bar's class: Sluice stands out among others; where there are none, all is Sluice's."""
+        return "own" if _is_own(figure) or not self._has_own else "bar"
 
 
 def draw(results: Results, section: str) -> str:
@@ -91,17 +98,16 @@ def _height(figures: Sequence[Figure]) -> int:
 
 def _panel(name: str, figures: Sequence[Figure], top: int) -> Iterator[str]:
     axis = Axis(figures)
-    scale = ", logarithmic" if axis.is_logarithmic else ""
-    goals = "; ".join(f"goal {figure.goal.text}" for figure in figures if figure.goal is not None)
+    said = [f"goal {figure.goal.text}" for figure in figures if figure.goal is not None]
+    said += ["logarithmic"] if axis.is_logarithmic else []
     yield _text(_MARGIN, top + 14, f"{name}, {figures[0].unit}", "title")
-    yield _text(_WIDTH - _MARGIN, top + 14, goals + scale, anchor="end")
+    yield _text(_WIDTH - _MARGIN, top + 14, "; ".join(said), anchor="end")
     for number, figure in enumerate(figures):
         yield from _bar(figure, axis, top + _HEAD - 12 + number * _BAR)
 
 
 def _bar(figure: Figure, axis: Axis, top: int) -> Iterator[str]:
-    zero, end = _MARGIN + _LABEL, axis.at(figure.median)
-    kind = "own" if figure.subject.startswith("sluice") else "bar"
+    zero, end, kind = axis.zero, axis.at(figure.median), axis.kind(figure)
     yield _text(zero - 8, top + 14, figure.subject, "value", anchor="end")
     yield f'<rect class="{kind}" x="{zero}" y="{top + 3}" width="{end:.1f}" height="{_BAR - 8}" rx="2"/>'
     for value in figure.values:
@@ -111,6 +117,10 @@ def _bar(figure: Figure, axis: Axis, top: int) -> Iterator[str]:
         yield f'<line class="goal" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{top + _BAR - 2}"/>'
     farthest = max(axis.at(value) for value in figure.values)
     yield _text(zero + max(end, farthest) + 6, top + 14, short(figure.median), "value")
+
+
+def _is_own(figure: Figure) -> bool:
+    return figure.subject.startswith("sluice")
 
 
 def _text(x: float, y: int, text: str, kind: str = "", *, anchor: str = "start") -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from bench.figures import Figure, Goal
 from bench.report.conditions import Conditions
+from bench.report.matrix import matrix_of
 from bench.report.numbers import median_and_spread, short
 from bench.report.page import Files, page, write
 from bench.report.plots import Axis, draw
@@ -152,3 +153,16 @@ def test_the_terminal_names_the_goals_that_are_not_met() -> None:
 def test_times_of_another_processor_are_another_machines() -> None:
     assert CONDITIONS.same_machine(dataclasses.replace(CONDITIONS, date="2027-01-01", commit="def"))
     assert not CONDITIONS.same_machine(dataclasses.replace(CONDITIONS, processor="other"))
+
+
+def test_one_measure_of_many_subjects_takes_a_row_for_each() -> None:
+    stretches = tuple(Figure("S", "time", f"stretch {number}", "ms", (1.0,)) for number in range(8))
+    assert matrix_of(stretches).subjects == ("time, ms",)
+    assert [name for name, _ in matrix_of(stretches).rows] == [f"stretch {number}" for number in range(8)]
+    assert matrix_of(stretches[:7]).subjects[0] == "stretch 0"
+
+
+def test_a_long_name_of_a_subject_has_room() -> None:
+    short_named, long_named = (Axis((Figure("S", "n", name, "u", (1.0,)),)) for name in ("a", "a" * 40))
+    assert long_named.zero > short_named.zero
+    assert long_named.zero + long_named.at(1.0) == short_named.zero + short_named.at(1.0)
