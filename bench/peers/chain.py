@@ -11,6 +11,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable
 from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 REDIS_URL = os.environ["PEER_REDIS_URL"]
 _MATERIAL = "Senior backend engineer with 8 years in payments: Python, PostgreSQL, Redis, Kafka. " * 40
@@ -43,7 +44,7 @@ def _chain() -> Runnable[dict[str, str], str]:
     model = ChatOpenAI(
         model="deepseek-chat",
         base_url=os.environ["PEER_MODEL_URL"],
-        api_key="bench",
+        api_key=SecretStr("bench"),
         streaming=True,
         max_retries=0,
         timeout=_MODEL_SECONDS,
