@@ -18,15 +18,18 @@ def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m bench.commands", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1, help="of 20 answers at once (1; each takes 12 s)")
-    rounds: int = parser.parse_args().rounds
-    if rounds < 1:
-        parser.error("--rounds must be 1 or more")
+    parser.add_argument(
+        "--spending", type=int, default=0, help="more rounds, for what Redis spends and keeps (0)"
+    )
+    options = parser.parse_args()
+    if options.rounds < 1 or options.spending < 0:
+        parser.error("--rounds must be 1 or more, --spending 0 or more")
     exit_on_termination()
     console = terminal()
     try:
         with Screen(console, 1) as screen:
             screen.begin("commands")
-            figures = measure_commands(screen.show, rounds)
+            figures = measure_commands(screen.show, options.rounds, spending_rounds=options.spending)
     except Failed as failed:
         print(failed, file=sys.stderr)
         return 1

@@ -12,9 +12,10 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import redis
 import uvloop
@@ -76,9 +77,33 @@ class CommandLog:
         self.by_sender[sender][name] += 1
 
 
-def measure_commands(progress: Callable[[str], None], rounds: int) -> list[Figure]:
-    """Start a stack as it is deployed, let it answer, and count; returns the figures, one value a round."""
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What Redis has spent and keeps at one moment."""
+
+    cpu_ms: float
+    kept_kib: float
+
+    @classmethod
+    def now(cls, redis_url: str) -> Spent:
+        with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+            told: Any = client.info("everything")
+        cpu_seconds = told["used_cpu_user"] + told["used_cpu_sys"]
+        return cls(cpu_seconds * 1000, told["used_memory_dataset"] / 1024)
+
+
+def measure_commands(
+    progress: Callable[[str], None], rounds: int, *, spending_rounds: int = 0
+) -> list[Figure]:
+    """Start a stack as it is deployed, let it answer, and count; returns the figures, one value a round.
+
+    Args:
+        progress: told of each step.
+        rounds: in which commands are counted.
+        spending_rounds: more rounds, in which nothing watches, for what Redis itself spends and keeps.
+    """
     logs: list[CommandLog] = []
+    spent: list[Spent] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         progress("starting Sluice")
         with (
@@ -91,13 +116,36 @@ def measure_commands(progress: Callable[[str], None], rounds: int) -> list[Figur
             for number in range(rounds):
                 progress(f"round {number + 1} of {rounds}: {PACED.answers} answers at once")
                 logs.append(_counted(subject, model_url))
-    return _figures(logs)
+            for number in range(spending_rounds):
+                progress(f"round {number + 1} of {spending_rounds}, unwatched")
+                spent.append(_spent(subject, model_url))
+    return [*_figures(logs), *_spending(spent)]
 
 
 def _counted(subject: Sluice, model_url: str) -> CommandLog:
     with CommandLog(subject.redis_url) as log:
         uvloop.run(run(subject, model_url, PACED))
     return log
+
+
+def _spent(subject: Sluice, model_url: str) -> Spent:
+    """Return what one answer costs Redis."""
+    before = Spent.now(subject.redis_url)
+    uvloop.run(run(subject, model_url, PACED))
+    after = Spent.now(subject.redis_url)
+    return Spent(
+        (after.cpu_ms - before.cpu_ms) / PACED.answers, (after.kept_kib - before.kept_kib) / PACED.answers
+    )
+
+
+def _spending(spent: list[Spent]) -> list[Figure]:
+    if not spent:
+        return []
+    cpu, kept = tuple(each.cpu_ms for each in spent), tuple(each.kept_kib for each in spent)
+    return [
+        Figure(SECTION, "Redis's own processor time", "sluice", "ms an answer", cpu),
+        Figure(SECTION, "what Redis keeps", "sluice", "KiB an answer", kept),
+    ]
 
 
 def _figures(logs: list[CommandLog]) -> list[Figure]:

@@ -32,6 +32,8 @@ MAX_ENTRIES_PER_STREAM = 100
 WAKE_PAUSE_SECONDS = 0.002
 PAUSE_SECONDS = 0.001
 """The shortest that every event loop tells from none."""
+PAUSE_SECONDS_SPARSE = 0.004
+"""After a reply of one stream of several: each batch would cost a read of its own, and reads are billed."""
 PAUSE_SECONDS_PER_CHANNEL, PAUSE_SECONDS_PER_CHANNEL_WOKEN = 0.000_000_5, 0.000_003
 """To list a channel costs Redis about 0.5 µs: so a storm of newcomers takes a sixth of its time."""
 MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 0.05, 2.0
@@ -119,7 +121,8 @@ class Reading:
             self._backoff_seconds = MIN_BACKOFF_SECONDS
             await self._deliver(reply or ())
             share = PAUSE_SECONDS_PER_CHANNEL if reply else PAUSE_SECONDS_PER_CHANNEL_WOKEN
-            await asyncio.sleep(max(PAUSE_SECONDS, len(channels) * share))
+            shortest = PAUSE_SECONDS_SPARSE if reply and len(reply) == 1 < len(channels) else PAUSE_SECONDS
+            await asyncio.sleep(max(shortest, len(channels) * share))
 
     def _xread(self, channels: list[Channel]) -> bytes:
         """Return the command as it travels: packing thousands of arguments takes longer than the read."""

@@ -48,9 +48,13 @@ local function open_tasks()
   return count, overdue
 end
 
--- The open task of the same action for the same service, when there may be one only.
+-- The open task of the same action for the same service, when there may be one only; asked in one breath, whether that
+-- service is still there.
+local has_service
 local function task_under_way()
-  local known = q.once and redis.call('HGET', KEYS[10], 'task:' .. q.action)
+  if not q.once then return nil end
+  local known, user, created = unpack(redis.call('HMGET', KEYS[10], 'task:' .. q.action, 'userId', 'createdAt'))
+  has_service = (user or created) and true or false
   local id = known and cjson.decode(known)
   return id and redis.call('ZSCORE', KEYS[3], id) and id
 end
@@ -75,8 +79,9 @@ local function note_service()
   if q.service ~= cjson.null then
     fields = {'createdAt', int(now), fields[1], fields[2], unpack(q.service)}
     redis.call('ZADD', KEYS[11], int(now), q.serviceId)
-  elseif q.serviceId ~= q.uploads and redis.call('EXISTS', KEYS[10]) == 0 then
-    return
+  elseif q.serviceId ~= q.uploads then
+    if has_service == nil then has_service = redis.call('EXISTS', KEYS[10]) == 1 end
+    if not has_service then return end
   end
   redis.call('HSET', KEYS[10], unpack(fields))
   redis.call('PEXPIRE', KEYS[10], int(q.keepMs))
