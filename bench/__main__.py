@@ -77,7 +77,7 @@ def _run(parts: Sequence[str], console: Console, *, keep: bool) -> int:
     if before is not None:
         print_comparison(compare(before, results), console)
     if keep:
-        write(_with_others(results, before), FILES)
+        write(results if before is None else results.completed_by(before), FILES)
         console.print(f"Written: {FILES.page.relative_to(ROOT)}, its plots, {FILES.data.name}")
     return 0
 
@@ -91,15 +91,6 @@ def _last_results() -> Results | None:
     except ValidationError:
         print(f"{FILES.data.name} cannot be read; nothing to compare with", file=sys.stderr)
         return None
-
-
-def _with_others(results: Results, before: Results | None) -> Results:
-    """Keep the former figures of the sections that this run did not measure."""
-    if before is None:
-        return results
-    measured = set(results.sections)
-    kept = tuple(figure for figure in before.figures if figure.section not in measured)
-    return Results(results.conditions, (*results.figures, *kept))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,12 @@ class Results:
     def of_section(self, section: str) -> tuple[Figure, ...]:
         return tuple(figure for figure in self.figures if figure.section == section)
 
+    def completed_by(self, before: Results) -> Results:
+        """Return these results with the former figures of the sections that this run did not measure."""
+        measured = set(self.sections)
+        kept = tuple(figure for figure in before.figures if figure.section not in measured)
+        return Results(self.conditions, (*self.figures, *kept))
+
     def to_json(self) -> str:
         """Return the file's text; a list of numbers takes one line."""
         stored = _ADAPTER.dump_python(self, mode="json", exclude_none=True)

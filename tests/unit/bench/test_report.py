@@ -166,3 +166,9 @@ def test_a_long_name_of_a_subject_has_room() -> None:
     short_named, long_named = (Axis((Figure("S", "n", name, "u", (1.0,)),)) for name in ("a", "a" * 40))
     assert long_named.zero > short_named.zero
     assert long_named.zero + long_named.at(1.0) == short_named.zero + short_named.at(1.0)
+
+
+def test_a_run_of_one_part_keeps_what_others_had_measured() -> None:
+    again = Figure("Bridge", "memory", "sluice", "KiB", (7.0,))
+    completed = Results(CONDITIONS, (again,)).completed_by(RESULTS)
+    assert completed.figures == (again, *FIGURES[:3])
