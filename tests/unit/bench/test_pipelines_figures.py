@@ -103,8 +103,8 @@ def test_a_loss_tells_shares_of_all_tokens_and_who_was_left_waiting() -> None:
     whole = reading_of(*range(PACE.tokens), end="done")
     half = reading_of(*range(PACE.tokens // 2), end=None)
     twice = reading_of(*range(PACE.tokens), *range(PACE.tokens), end="done")
-    loss = Loss([whole, half])
-    assert (loss.lost_percent, loss.doubled_percent, loss.waiting, loss.whole) == (25.0, 0.0, 1, 1)
+    loss = Loss([whole, half, half, half])
+    assert (loss.lost_percent, loss.doubled_percent, loss.waiting, loss.whole) == (37.5, 0.0, 3, 1)
     assert (Loss([twice]).doubled_percent, Loss([twice]).whole) == (100.0, 0)
 
 
