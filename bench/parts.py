@@ -16,6 +16,9 @@ PARTS: Mapping[str, str] = {
     "pipelines": "bench.pipelines",
     "commands": "bench.commands",
     "growth": "bench.growth",
+    "lane": "bench.lane",
+    "guard": "bench.guard",
+    "starting": "bench.starting",
 }
 """The name on the command line, and the module that has `measure`."""
 
