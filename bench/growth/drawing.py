@@ -8,7 +8,7 @@ from html import escape
 
 from bench.growth.curves import Bound, Curve
 
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 330, 56, 250, 44, 44
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 330, 66, 270, 44, 44
 _PLOT_WIDTH, _PLOT_HEIGHT = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
 _COLOURS = ("#0b6bcb", "#c2602f", "#2f8f5b", "#8a4fc2", "#c22f6d", "#5f6b7a", "#a08a17", "#1f9aa0")
 _STYLE = """<style>
@@ -75,7 +75,7 @@ def bound(curve: Curve) -> Mapping[int, float]:
 def _picture(curves: Sequence[Curve]) -> str:
     scale = _Scale(curves)
     axis, held = curves[0].axis, curves[0].bound
-    title = f"Cost by {axis}, relative to {scale.first:,}; dashed: {held}"
+    title = f"Cost by {axis}, relative to that at {scale.first:,}; dashed: {held}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
         f"<title>{escape(title)}</title>",
@@ -91,10 +91,11 @@ def _picture(curves: Sequence[Curve]) -> str:
 
 
 def _grid(scale: _Scale, sizes: Sequence[int]) -> Iterator[str]:
-    for power in range(math.ceil(math.log10(scale.low)), math.floor(math.log10(scale.high)) + 1):
-        y = scale.y(10**power)
+    step = 10 if scale.high / scale.low > 100 else 2
+    for power in range(math.ceil(math.log(scale.low, step)), math.floor(math.log(scale.high, step)) + 1):
+        y = scale.y(step**power)
         yield f'<line class="grid" x1="{_LEFT}" x2="{_LEFT + _PLOT_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield _text(_LEFT - 8, y + 4, f"× {10**power:,}", anchor="end")
+        yield _text(_LEFT - 8, y + 4, f"× {step**power:,}", anchor="end")
     for size in sizes:
         yield _text(scale.x(size), _HEIGHT - 18, f"{size:,}", anchor="middle")
 
@@ -107,8 +108,13 @@ def _curves(scale: _Scale, curves: Sequence[Curve]) -> Iterator[str]:
         y = _TOP + 10 + number * 30
         last = curve.sizes[-1]
         yield f'<circle cx="{_WIDTH - _RIGHT + 22}" cy="{y - 4}" r="4" fill="{colour}"/>'
-        yield _text(_WIDTH - _RIGHT + 34, y, f"{curve.operation}: × {points[last]:.3g}", "title")
-        yield _text(_WIDTH - _RIGHT + 34, y + 14, f"{curve.median(last):.3g} {curve.unit} at {last:,}")
+        told = f"× {points[last]:.3g}: {_number(curve.median(last))} {curve.unit}"
+        yield _text(_WIDTH - _RIGHT + 34, y, curve.operation, "title")
+        yield _text(_WIDTH - _RIGHT + 34, y + 14, told)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _line(scale: _Scale, points: Mapping[int, float], attributes: str) -> str:
