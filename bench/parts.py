@@ -19,6 +19,7 @@ PARTS: Mapping[str, str] = {
     "lane": "bench.lane",
     "guard": "bench.guard",
     "starting": "bench.starting",
+    "bridge": "bench.bridge",
 }
 """The name on the command line, and the module that has `measure`."""
 

@@ -33,6 +33,11 @@ def request_target(channel: int) -> str:
     return f"/events/{ref.service_id}/{ref.task_id}?token={token}"
 
 
+def key_of_path(path: str) -> bytes:
+    """Return the stream's key for a request's path."""
+    return stream_key(int(path.rpartition("/t")[2])).encode()
+
+
 def token_batch(channel: int, number: int) -> str:
     """Return the event of one batch, marked with the time of this call."""
     text = f"{time.monotonic_ns():0{MARK_DIGITS}d} a merged batch of words "

@@ -2,9 +2,9 @@
 
     python -m bench.bridge.readers PORT CHANNELS PER_CHANNEL
 
-Prints a line once every reader has had its channel's first events, reads words from its input: `forget`
-drops what was measured so far, `report` prints it (batches, milliseconds between a batch's writing and its
-arrival, ends) and ends the process.
+Prints a line once every reader has had its channel's first events, and then for every number that its input
+brings, once so many batches have arrived or nothing has for some seconds: what arrived since the line before
+(batches, milliseconds between a batch's writing and its arrival, ends). It ends with its input.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from bench.bridge.channels import MARK, MARK_DIGITS, request_target
 OPENED_MARK = b"event: start"
 CONNECTING_AT_ONCE = 200
 RECEIVED_BYTES = 65_536
+OPEN_SECONDS = 120.0
+PATIENCE_SECONDS = 3.0
+"""What has not come when nothing has for so long is lost."""
 
 
 class Readers:
@@ -39,8 +42,10 @@ class Readers:
 
     def open(self, targets: list[str]) -> None:
         """Open a connection for each target; returns when all have had their first events."""
-        waiting = list(targets)
+        waiting, deadline = list(targets), time.monotonic() + OPEN_SECONDS
         while waiting or self._opening:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(waiting) + len(self._opening)} readers were not served in time")
             while waiting and len(self._opening) < CONNECTING_AT_ONCE:
                 self._open_one(waiting.pop())
             self.turn(1)
@@ -94,9 +99,23 @@ class Readers:
         self._opening.pop(number, None)
         self.ends += 1
 
+    def await_batches(self, count: int) -> None:
+        """Return once so many have come, or no more do."""
+        heard_at, heard = time.monotonic(), len(self.ages_ns)
+        while len(self.ages_ns) < count and time.monotonic() - heard_at < PATIENCE_SECONDS:
+            self.turn(PATIENCE_SECONDS)
+            if len(self.ages_ns) > heard:
+                heard_at, heard = time.monotonic(), len(self.ages_ns)
+
     def report(self) -> dict[str, float]:
-        ages = sorted(self.ages_ns)
-        return {"batches": len(ages), "ends": self.ends, **_quantiles("ms", [age / 1e6 for age in ages])}
+        """Return what has come since the last report."""
+        ages, self.ages_ns = sorted(self.ages_ns), array("q")
+        return {
+            "cpu_seconds": time.process_time(),
+            "batches": len(ages),
+            "ends": self.ends,
+            **_quantiles("ms", [age / 1e6 for age in ages]),
+        }
 
     def opened(self) -> dict[str, float]:
         return {"connections": len(self._sockets), **_quantiles("open_ms", sorted(self.opening_ms))}
@@ -122,11 +141,10 @@ def main(port: int, channels: int, per_channel: int) -> None:
     while True:
         if readers.turn(1):
             word = sys.stdin.readline().strip()
-            if word != "forget":
-                break
-            readers.ages_ns = array("q")
-    if word == "report":
-        print(json.dumps(readers.report()), flush=True)
+            if not word:
+                return
+            readers.await_batches(int(word))
+            print(json.dumps(readers.report()), flush=True)
 
 
 if __name__ == "__main__":

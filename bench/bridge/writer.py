@@ -1,8 +1,9 @@
 """The workers of the benchmark: a process that writes batches into the active channels, evenly spread.
 
-    python -m bench.bridge.writer REDIS_PORT CHANNELS ACTIVE PER_SECOND SECONDS TURN_SECONDS
+    python -m bench.bridge.writer VERB REDIS_PORT CHANNELS ACTIVE PER_SECOND SECONDS TURN_SECONDS
 
-Prints how many batches it has written, and by how much the last one was late.
+VERB is `XADD`, or `PUBLISH` for the relay. Prints how many batches it has written, and by how much the
+latest of them was late.
 """
 
 from __future__ import annotations
@@ -10,12 +11,26 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 
 from bench.bridge.channels import first_events, stream_key, token_batch
 from bench.bridge.resp import Pipe, packed
 
 PIPELINED = 1_000
 TICK_MS = 1.0
+Command = Callable[[str, str, str], bytes]
+"""Makes the command that says an event: of a stream's key, an id and the event."""
+
+
+def stored(key: str, id_: str, event: str) -> bytes:
+    return packed("XADD", key, "NOMKSTREAM", "MAXLEN", "~", 10_000, id_, "e", event)
+
+
+def published(key: str, _id: str, event: str) -> bytes:
+    return packed("PUBLISH", key, event)
+
+
+COMMANDS: dict[str, Command] = {"XADD": stored, "PUBLISH": published}
 
 
 def create(port: int, channels: int, *, open_until_ms: int) -> int:
@@ -41,28 +56,41 @@ def create(port: int, channels: int, *, open_until_ms: int) -> int:
 
 
 def write_in_turns(
-    port: int, channels: int, active: int, per_second: float, seconds: float, turn_seconds: float
+    command: Command,
+    port: int,
+    channels: int,
+    active: int,
+    per_second: float,
+    seconds: float,
+    turn_seconds: float,
 ) -> dict[str, float]:
     """Write into the first channels or, with turns, into others each time."""
     figures: list[dict[str, float]] = []
     first, left_seconds = 0, seconds
     while left_seconds > 0:
         now_seconds = min(turn_seconds or seconds, left_seconds)
-        figures.append(write(port, range(first, first + active), per_second, now_seconds))
+        figures.append(write(command, port, range(first, first + active), per_second, now_seconds))
         left_seconds -= now_seconds
         first = (first + active) % max(1, channels - active)
     written = sum(each["written"] for each in figures)
-    return {"written": written, "late_ms": max(each["late_ms"] for each in figures)}
+    return {
+        "written": written,
+        "late_ms": max(each["late_ms"] for each in figures),
+        "cpu_seconds": time.process_time(),
+        "took_seconds": sum(each["took_seconds"] for each in figures),
+    }
 
 
-def write(port: int, channels: range, per_second: float, seconds: float) -> dict[str, float]:
+def write(
+    command: Command, port: int, channels: range, per_second: float, seconds: float
+) -> dict[str, float]:
     """Write `per_second` batches a second into each of the channels, in turn."""
     pipe = Pipe(port)
     keys = {channel: stream_key(channel) for channel in channels}
     epoch_ms = time.time_ns() // 1_000_000
     for channel in channels:  # another attempt: its text begins anew
         _, start = first_events(channel, epoch_ms)
-        pipe.send([packed("XADD", keys[channel], f"{epoch_ms}-0", "e", start)])
+        pipe.send([command(keys[channel], f"{epoch_ms}-0", start)])
     pipe.settle()
     step_seconds = 1 / per_second / len(channels)
     total, written, late_seconds = round(seconds / step_seconds), 0, 0.0
@@ -70,21 +98,23 @@ def write(port: int, channels: range, per_second: float, seconds: float) -> dict
     while written < total:
         due = min(total, int((time.monotonic() - started) / step_seconds) + 1)
         late_seconds = max(late_seconds, time.monotonic() - started - written * step_seconds)
-        pipe.send(_batch(keys, channels, epoch_ms, number) for number in range(written, due))
+        pipe.send(_batch(command, keys, channels, epoch_ms, number) for number in range(written, due))
         pipe.settle()
         written = due
         time.sleep(max(0.0, min(TICK_MS / 1000, started + written * step_seconds - time.monotonic())))
     pipe.close()
-    return {"written": written, "late_ms": round(late_seconds * 1000, 1)}
+    return {
+        "written": written,
+        "late_ms": round(late_seconds * 1000, 1),
+        "took_seconds": time.monotonic() - started,
+    }
 
 
-def _batch(keys: dict[int, str], channels: range, epoch_ms: int, number: int) -> bytes:
+def _batch(command: Command, keys: dict[int, str], channels: range, epoch_ms: int, number: int) -> bytes:
     turn, channel = number // len(channels), channels[number % len(channels)]
-    id_ = f"{epoch_ms}-{turn + 1}"
-    event = token_batch(channel, turn)
-    return packed("XADD", keys[channel], "NOMKSTREAM", "MAXLEN", "~", 10_000, id_, "e", event)
+    return command(keys[channel], f"{epoch_ms}-{turn + 1}", token_batch(channel, turn))
 
 
 if __name__ == "__main__":
-    counts, times = map(int, sys.argv[1:4]), map(float, sys.argv[4:7])
-    print(json.dumps(write_in_turns(*counts, *times)))
+    counts, times = map(int, sys.argv[2:5]), map(float, sys.argv[5:8])
+    print(json.dumps(write_in_turns(COMMANDS[sys.argv[1]], *counts, *times)))
