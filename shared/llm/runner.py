@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from shared.config import ProviderSettings
@@ -84,10 +83,13 @@ def run_template(
 
 
 def warm() -> None:
-    """Import what the first call needs: a second or more that its user does not have to wait for."""
-    for module in ("langchain_core.prompts", "langchain_core.runnables", "langsmith", "shared.llm.chat"):
-        import_module(module)
-    import_module("shared.llm.transport").provider_certificates()
+    """Load what the first call needs: a second or more that its user does not have to wait for."""
+    from shared.llm.rehearsal import rehearsed
+    from shared.llm.transport import provider_certificates
+
+    with rehearsed() as (call, chat):
+        _ask(chat, _prompt(call), fill(call), Reader(_ignore, lambda: None, max_texts=1))
+    provider_certificates()
 
 
 def _run(
