@@ -22,6 +22,8 @@ BREAKDOWN = "Pipelines: where Sluice's time to first token goes"
 
 SECTIONS = (ALONE, BREAKDOWN, PACED, FULL_SPEED, AT_REST, KILLED)
 SUBJECTS = (OWN, UNMERGED, *PEERS, LIMIT)
+COSTED = (OWN, *PEERS)
+"""Of whom it is told what an answer of ten seconds costs."""
 KILLED_SUBJECTS = (UNMERGED, *PEERS)
 
 STRETCH, ALL_OF_IT = "time", "all of it"

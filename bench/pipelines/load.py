@@ -32,7 +32,7 @@ class Load:
 ALONE = Load(Pace(tokens=5, first_token_ms=30, tokens_per_second=100), answers=25)
 PACED = Load(Pace(tokens=500, first_token_ms=200, tokens_per_second=50), AT_ONCE, AT_ONCE)
 PACED_SHORT = Load(Pace(tokens=100, first_token_ms=200, tokens_per_second=50), AT_ONCE, AT_ONCE)
-"""For the rounds after the first: latencies need no answers of ten seconds, only what they cost does."""
+"""Enough for latencies; only what an answer costs needs one of ten seconds, and that but once."""
 FULL_SPEED = Load(Pace(tokens=500, first_token_ms=0, tokens_per_second=0), AT_ONCE, AT_ONCE)
 
 

@@ -112,8 +112,9 @@ async def _round(
         keep_alone(collection, subject.name, await run(subject, url, ALONE))
     for subject in turn:
         show("20 at once", subject.name)
-        made = await run(subject, url, PACED if is_first else PACED_SHORT)
-        keep_paced(collection, subject.name, made, whole=is_first)
+        whole = is_first and subject.name in f.COSTED
+        made = await run(subject, url, PACED if whole else PACED_SHORT)
+        keep_paced(collection, subject.name, made, whole=whole)
     for subject in turn:
         show("full speed", subject.name)
         keep_full_speed(collection, subject.name, await run(subject, url, FULL_SPEED))

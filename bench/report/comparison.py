@@ -14,7 +14,9 @@ from bench.figures import Figure
 from bench.report.results import Results
 
 SMALLEST_CHANGE = 0.02
-"""Below this share of the former median a change is none: a count has no spread to stay within."""
+"""Below this share of the former median a change is none."""
+SMALLEST_CHANGE_OF_ONE = 0.1
+"""The same for a figure that was measured once: what its spread would be nobody knows."""
 
 
 class Verdict(StrEnum):
@@ -74,7 +76,9 @@ def moved(before: Figure, now: Figure) -> bool:
     """Tell whether a figure is outside of both spreads."""
     (old_low, old_high), (low, high) = before.spread, now.spread
     apart = low > old_high or high < old_low
-    return apart and abs(now.median - before.median) > SMALLEST_CHANGE * abs(before.median)
+    once = min(len(before.values), len(now.values)) == 1
+    smallest = SMALLEST_CHANGE_OF_ONE if once else SMALLEST_CHANGE
+    return apart and abs(now.median - before.median) > smallest * abs(before.median)
 
 
 def more_is_better(figure: Figure) -> bool:

@@ -48,8 +48,15 @@ def test_more_tasks_a_second_are_better_and_so_is_more_of_what_shall_be_at_least
 
 
 def test_a_change_of_less_than_a_fiftieth_is_none() -> None:
-    assert verdicts(results(latency(100.0)), results(latency(101.9))) == []
-    assert verdicts(results(latency(100.0)), results(latency(102.1))) == [Verdict.WORSE]
+    before = results(latency(100.0, 100.0))
+    assert verdicts(before, results(latency(101.9, 101.9))) == []
+    assert verdicts(before, results(latency(102.1, 102.1))) == [Verdict.WORSE]
+
+
+def test_what_was_measured_once_must_change_by_a_tenth() -> None:
+    for before, now in (((100.0,), (109.0, 109.0)), ((100.0, 100.0), (109.0,))):
+        assert verdicts(results(latency(*before)), results(latency(*now))) == []
+    assert verdicts(results(latency(100.0)), results(latency(111.0))) == [Verdict.WORSE]
 
 
 def test_a_count_that_was_nothing_and_is_something_has_moved() -> None:
