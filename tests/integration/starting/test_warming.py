@@ -78,10 +78,13 @@ def test_a_process_that_could_not_be_made_warm_collects_and_answers_all_the_same
 
 def test_many_requests_at_once_load_one_handler() -> None:
     made: list[object] = []
-    together = threading.Barrier(8)
+    together, another = threading.Barrier(8), threading.Event()
 
     def load() -> object:
         made.append(object())
+        if len(made) > 1:
+            another.set()
+        another.wait(0.2)  # meanwhile whoever may load, too, does
         return made[-1]
 
     late = Late(load)
