@@ -16,10 +16,10 @@ from bench.pipelines.reading import Reading, read
 from bench.pipelines.subjects import Subject
 
 ANSWERS = 5
-PACE = Pace(tokens=250, first_token_ms=200, tokens_per_second=50)
-KILL_AFTER_SECONDS = 2.5
-PATIENCE_SECONDS = 22.0
-"""How long a reader waits for the end: four times what an undisturbed answer takes."""
+PACE = Pace(tokens=150, first_token_ms=200, tokens_per_second=50)
+KILL_AFTER_SECONDS = 1.5
+PATIENCE_SECONDS = 20.0
+"""How long a reader waits for the end: six times what an undisturbed answer takes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ class Load:
     at_once: int = 1
 
 
-ALONE = Load(Pace(tokens=5, first_token_ms=30, tokens_per_second=100), answers=25)
+ALONE = Load(Pace(tokens=5, first_token_ms=30, tokens_per_second=100), answers=20)
 PACED = Load(Pace(tokens=500, first_token_ms=200, tokens_per_second=50), AT_ONCE, AT_ONCE)
-PACED_SHORT = Load(Pace(tokens=100, first_token_ms=200, tokens_per_second=50), AT_ONCE, AT_ONCE)
+PACED_SHORT = Load(Pace(tokens=75, first_token_ms=200, tokens_per_second=50), AT_ONCE, AT_ONCE)
 """Enough for latencies; only what an answer costs needs one of ten seconds, and that but once."""
 FULL_SPEED = Load(Pace(tokens=500, first_token_ms=0, tokens_per_second=0), AT_ONCE, AT_ONCE)
 

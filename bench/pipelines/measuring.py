@@ -107,7 +107,8 @@ async def _round(
     is_first: bool,
 ) -> None:
     """Give every subject each kind of work, one subject after the other."""
-    for subject in turn:
+    with_defaults = [subject for subject in turn if subject.name != f.UNMERGED]
+    for subject in with_defaults:
         show("one at a time", subject.name)
         keep_alone(collection, subject.name, await run(subject, url, ALONE))
     for subject in turn:
@@ -115,7 +116,7 @@ async def _round(
         whole = is_first and subject.name in f.COSTED
         made = await run(subject, url, PACED if whole else PACED_SHORT)
         keep_paced(collection, subject.name, made, whole=whole)
-    for subject in turn:
+    for subject in with_defaults:
         show("full speed", subject.name)
         keep_full_speed(collection, subject.name, await run(subject, url, FULL_SPEED))
 
