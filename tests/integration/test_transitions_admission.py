@@ -147,7 +147,8 @@ def test_places_older_than_any_task_can_be_make_room_again(store: Store) -> None
     """D2: what was never given back does not block a queue for good."""
     bench = Bench(store, {"QUEUE_MAX_PAID_STREAM": "1"})
     store.command("ZADD", keys.queue(Lane.PAID_STREAM), 1, "forgotten:0")
-    bench.admit()
+    job = bench.admit()
+    assert bench.last(job)["position"] == 0, "nobody is before it any more"
 
 
 def test_two_hundred_concurrent_admissions_never_pass_a_queue_limit_by_one(store: Store) -> None:
