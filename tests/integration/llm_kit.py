@@ -99,7 +99,7 @@ class Attempt:
         self.thoughts += 1
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 40.0) -> None:
     """Poll with a deadline; fails when `holds` does not come true in time."""
     deadline = time.monotonic() + seconds
     while not holds():
