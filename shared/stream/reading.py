@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -119,10 +120,13 @@ class Reading:
             finally:
                 self._blocked_client = None
             self._backoff_seconds = MIN_BACKOFF_SECONDS
+            answered_at = time.monotonic()
             await self._deliver(reply or ())
             share = PAUSE_SECONDS_PER_CHANNEL if reply else PAUSE_SECONDS_PER_CHANNEL_WOKEN
             shortest = PAUSE_SECONDS_SPARSE if reply and len(reply) == 1 < len(channels) else PAUSE_SECONDS
-            await asyncio.sleep(max(shortest, len(channels) * share))
+            pause_seconds = max(shortest, len(channels) * share)
+            # Handing out was a pause too: more has gathered meanwhile.
+            await asyncio.sleep(max(0.0, answered_at + pause_seconds - time.monotonic()))
 
     def _xread(self, channels: list[Channel]) -> bytes:
         """Return the command as it travels: packing thousands of arguments takes longer than the read."""

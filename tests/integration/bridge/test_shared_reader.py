@@ -34,7 +34,7 @@ def test_d31_one_connection_to_redis_reads_for_everybody(
     readers = [stream.__enter__() for stream in streams]
     for reader in readers:
         assert reader.next().event == "queued"
-    until(lambda: blocked_readers(store) == 1)
+    until(lambda: blocked_readers(store) > 0)
     store.command("CONFIG", "RESETSTAT")
     for each in works:
         each.tasks.cancel(each.ref)
@@ -54,7 +54,7 @@ def test_a_new_reader_does_not_wait_for_the_blocked_read_to_end(
     make_work(other)
     with browser.read(other) as waiting:
         waiting.next()
-        until(lambda: blocked_readers(store) == 1)
+        until(lambda: blocked_readers(store) > 0)
         client = Browser(browser.url)
         before = commands_served(store).get("client|unblock", 0)
         with client.read() as reader:
@@ -69,7 +69,7 @@ def test_a_reader_that_goes_away_is_followed_no_more(browser: Browser, work: Wor
     """D31, D32: with nobody listening there are no commands."""
     with browser.read() as reader:
         reader.next()
-        until(lambda: blocked_readers(store) == 1)
+        until(lambda: blocked_readers(store) > 0)
     until(lambda: blocked_readers(store) == 0)
     store.command("CONFIG", "RESETSTAT")
     for _ in range(20):

@@ -30,7 +30,7 @@ def test_a_quiet_connection_gets_heartbeats_that_cost_redis_nothing(
     client = start_bridge(HEARTBEAT_SECONDS="0.02", LEASE_SECONDS="600")
     with client.read() as reader:
         reader.next()
-        until(lambda: blocked_readers(store) == 1)
+        until(lambda: blocked_readers(store) > 0)
         store.command("CONFIG", "RESETSTAT")
         lines = reader._lines
         beats = [line for line in (next(lines) for _ in range(40)) if line == ": hb"]
