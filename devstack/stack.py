@@ -172,7 +172,7 @@ class Stack:
             return read_gauges(store, self.limits)
 
     def reconcile(self) -> Report:
-        """Compare what Redis holds with the task records, as `scripts/sluice reconcile` does; repairs nothing."""
+        """Compare what Redis holds with the task records, as `sluice reconcile` does; repairs nothing."""
         settings = load_reconciliation({"REDIS_URL": self.redis_url, **self._overrides})
         with contextlib.closing(self.open_store()) as store:
             return reconcile(
