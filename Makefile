@@ -19,7 +19,7 @@ up: setup  ## keep the dev stack and its page running until Ctrl-C (LLM=local: w
 test: setup  ## the whole gate: format, lint, types, layers, tests
 	@scripts/check $(ARGS)
 
-thorough: setup  ## the tests that take minutes each: packages, commands on real processes, every call broken
+thorough: setup  ## the tests that take minutes: packages, commands on real processes, every call broken, the whole stack's faults
 	@$(PYTHON) -m pytest -n 2 -m thorough $(ARGS)
 
 soak: setup  ## minutes of mixed traffic and faults, then every promise checked (ARGS="--minutes 1 --seed 7")

@@ -21,19 +21,27 @@ TESTS = Path(__file__).parent
 THOROUGH = frozenset(
     TESTS / name
     for name in (
+        "browser/test_page_faults.py",
         "bundle/test_packages.py",
         "e2e/deployment/test_commands_live.py",
-        "e2e/test_api_document.py",
         "e2e/deployment/test_deploy_document.py",
         "e2e/deployment/test_rotation_live.py",
+        "e2e/test_api_document.py",
         "e2e/test_demo_command.py",
+        "e2e/test_reliability_provider.py",
+        "e2e/test_reliability_redis_faults.py",
+        "e2e/test_reliability_waiting.py",
+        "e2e/test_soak.py",
+        "e2e/test_weak_models.py",
         "integration/deployment/test_aws_faults.py",
         "integration/deployment/test_gcp_faults.py",
         "integration/test_reconcile_stack.py",
     )
 )
-"""Minutes each: every package built and run, every command on real processes, every call of a deployment broken
-in every way. `make test` leaves them out, `make thorough` runs them: before a release, and whoever touched them."""
+"""A minute each, or more: every package built and run, every call of a deployment broken in every way, commands and
+documents on real processes; and faults of the whole stack whose parts `make test` breaks one by one (tests/integration:
+redis_faults, llm_faults, weak_models, transitions). `make test` leaves them out, `make thorough` runs them: before a
+release, and whoever touched them."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

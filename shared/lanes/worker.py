@@ -40,6 +40,7 @@ from shared.lanes.keeper import Keeper
 from shared.lanes.materials import gather, result_of
 from shared.llm.runner import Outcome, StopSignal, TemplateCall, run_template, warm
 from shared.messages import Probe, TaskMessage
+from shared.routing import templates_of
 from shared.state.blobs import BlobStore
 from shared.state.keys import TaskRef, events
 from shared.state.lifecycle import Attempt, Claim, Step
@@ -108,7 +109,7 @@ class Worker:
     def warm(self) -> None:
         """Load what the first task would wait for, and connect to nobody: an idle lane is silent."""
         _ = self.store
-        warm()
+        warm(templates_of(self.settings.lane)[0])
 
     def answer(self, request: Request) -> Response:
         """Answer one delivery; never raises, never redirects."""

@@ -82,12 +82,16 @@ def run_template(
     return Outcome(result, reader.usage.to_json(call.model), reader.first_token_ms, tuple(reader.warnings))
 
 
-def warm() -> None:
-    """Load what the first call needs: a second or more that its user does not have to wait for."""
+def warm(template: Template) -> None:
+    """Load what the first call needs: a second or more that its user does not have to wait for.
+
+    Args:
+        template: one that this function serves; it is rehearsed.
+    """
     from shared.llm.rehearsal import rehearsed
     from shared.llm.transport import provider_certificates
 
-    with rehearsed() as (call, chat):
+    with rehearsed(template) as (call, chat):
         _ask(chat, _prompt(call), fill(call), Reader(_ignore, lambda: None, max_texts=1))
     provider_certificates()
 

@@ -30,6 +30,12 @@ class StreamTransport(httpx2.BaseTransport):
     def __init__(self, stop: StopSignal, context: ssl.SSLContext | None = None) -> None:
         self._stop = stop
         self._context = context
+        self._answers: list[_Body] = []
+
+    def close(self) -> None:
+        """Close what is still open: an attempt that was stopped leaves its answer unread."""
+        while self._answers:
+            self._answers.pop().close()
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request and return its answer when the head is there.
@@ -49,9 +55,9 @@ class StreamTransport(httpx2.BaseTransport):
         except BaseException:
             connection.close()
             raise
-        return httpx2.Response(
-            answer.status, headers=answer.getheaders(), stream=_Body(connection, answer, request)
-        )
+        body = _Body(connection, answer, request)
+        self._answers.append(body)
+        return httpx2.Response(answer.status, headers=answer.getheaders(), stream=body)
 
     def _connect(self, url: httpx2.URL, timeout_seconds: float | None) -> HTTPConnection:
         secure = url.scheme == "https"

@@ -95,6 +95,22 @@ def test_a_function_starts_without_loading_an_llm_library(bundles: Path, name: s
     assert heavy.isdisjoint(load(bundles / name)["started"])
 
 
+WARM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from shared.llm.runner import warm
+from shared.routing import Lane, templates_of
+warm(templates_of(Lane(sys.argv[2]))[0])
+"""
+
+
+@pytest.mark.parametrize("name", ["paid_stream", "paid_batch", "paid_vision"])
+def test_a_lane_is_made_warm_by_what_its_own_bundle_holds(bundles: Path, name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WARM, str(bundles / name), name]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=80, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("name", ["actions", "events"])
 def test_a_function_without_a_lane_holds_no_prompts_and_no_runner(bundles: Path, name: str) -> None:
     assert not (bundles / name / "shared" / "llm").exists()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from deployment.catalogue import ROOT
+from shared.routing import Lane, Template, templates_of
 
 PROGRAM = """
 import sys
 calls = []
 sys.addaudithook(lambda event, args: event in {reaching} and calls.append(event))
 from shared.llm.runner import warm
-warm()
+from shared.routing import Template
+warm(Template("{template}"))
 print(sorted({needed} - set(sys.modules)), calls)
 """
 
@@ -21,8 +25,9 @@ REACHING = {"socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.sen
 NEEDED = {"langchain_openai", "openai", "orjson", "shared.llm.chat"}
 
 
-def test_warming_loads_the_model_s_libraries_and_calls_nobody() -> None:
-    program = PROGRAM.format(reaching=REACHING, needed=NEEDED)
+@pytest.mark.parametrize("template", sorted({templates_of(lane)[0] for lane in Lane}))
+def test_warming_loads_the_model_s_libraries_and_calls_nobody(template: Template) -> None:
+    program = PROGRAM.format(reaching=REACHING, needed=NEEDED, template=template)
     ran = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=80, check=True
     )

@@ -46,23 +46,24 @@ def test_one_of_two_gets_the_lock_and_the_other_learns_who_holds_it() -> None:
 
 def test_of_many_that_start_at_once_exactly_one_proceeds() -> None:
     objects, start, inside = MemoryObjects(), threading.Barrier(12), []
-    release = threading.Event()
+    release, refused = threading.Event(), threading.Semaphore(0)
 
     def contend() -> None:
         start.wait(10)
         try:
             with locked(objects, "apply") as held:
                 inside.append(held.token)
-                release.wait(10)
+                release.wait(30)
         except LockHeld:
-            pass
+            refused.release()
 
     threads = [threading.Thread(target=contend) for _ in range(12)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(0.5 if not inside else 0)
-    release.set()
+    try:
+        assert all(refused.acquire(timeout=30) for _ in range(11))
+    finally:
+        release.set()
     for thread in threads:
         thread.join(10)
     assert inside == [1]
