@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 
 from bench.figures import Figure
+from bench.parts import PARTS
 from bench.report.matrix import matrix_of
 from bench.report.numbers import median_and_spread, short, verdict
 from bench.report.plots import draw
@@ -52,7 +53,8 @@ def page(results: Results, files: Files) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(conditions.versions.items()))
     met = sum(bool(figure.is_met) for figure in results.with_goal)
     return Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
-        summary=f"{met} of {len(results.with_goal)} goals are met.",
+        summary=f"{met} of the {len(results.with_goal)} goals measured here are met.",
+        parts="`, `".join(PARTS),
         goals=_goals(results),
         sections="\n\n".join(
             part for section in results.sections for part in _section(results, section, files)

@@ -95,7 +95,7 @@ def test_the_page_says_of_every_goal_whether_it_is_met(tmp_path: Path) -> None:
     text = page(RESULTS, files_in(tmp_path))
     assert "| Pipelines: added time to first token, p50 | 5 ms | ≤ 6 | met |" in text
     assert "| Pipelines: tasks at full speed | 20 tasks/s | ≥ 24 | **not met** |" in text
-    assert "1 of 2 goals are met." in text
+    assert "1 of the 2 goals measured here are met." in text
 
 
 def test_the_page_has_a_column_for_each_subject_and_a_dash_for_what_was_not_measured(tmp_path: Path) -> None:
