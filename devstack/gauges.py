@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.config import ConcurrencyConfig
-from shared.routing import ROUTES, Lane, Model, Tier
+from shared.routing import Lane, Model, Tier
 from shared.state import keys
+from shared.state.overview import MODEL_TIERS
 from shared.state.store import Store
 
 
@@ -44,13 +45,12 @@ class Gauges:
 
 def read_gauges(store: Store, limits: ConcurrencyConfig) -> Gauges:
     """Read all gauges. Slots count every holder, also one whose lease lapsed and whom nobody removed."""
-    pairs = sorted({(route.model, tier) for (_, tier), route in ROUTES.items()})
     commands = [("ZCARD", keys.queue(lane)) for lane in Lane]
-    commands += [("ZCARD", keys.slots(model, tier)) for model, tier in pairs]
+    commands += [("ZCARD", keys.slots(model, tier)) for model, tier in MODEL_TIERS]
     counts = store.pipeline([*commands, ("ZCARD", keys.OPEN_TASKS)])
     queued, held = counts[: len(Lane)], counts[len(Lane) : -1]
     return Gauges(
         places={lane: Level(used, limits.places(lane)) for lane, used in zip(Lane, queued, strict=True)},
-        slots={pair: Level(used, limits.slots(*pair)) for pair, used in zip(pairs, held, strict=True)},
+        slots={pair: Level(used, limits.slots(*pair)) for pair, used in zip(MODEL_TIERS, held, strict=True)},
         open_tasks=counts[-1],
     )

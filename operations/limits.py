@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from rich.text import Text
+
 from operations.words import console, print_json, table
 from shared.config import ConcurrencyConfig, get_concurrency_config
 from shared.routing import Lane, Provider
@@ -41,7 +43,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     shown = table("limit", "here", "default", "set by", right=("here", "default"))
     for each in limits:
-        here = f"[bold]{each.value}[/]" if each.value != each.default else str(each.value)
+        here = Text(str(each.value), "bold" if each.value != each.default else "")
         shown.add_row(each.what, here, str(each.default), each.variable)
     console().print(shown)
     return 0

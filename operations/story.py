@@ -14,12 +14,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from operations.opening import opened
 from operations.words import clock_time, console, duration, print_json, table
 from shared.state import keys
 from shared.state.keys import TaskRef
 from shared.state.lifecycle import State
+from shared.state.quota import read_quota
 from shared.state.store import Store
 from shared.state.tasks import Tasks
 from shared.stream.events import EventType
@@ -145,8 +147,7 @@ def _events(store: Store, ref: TaskRef) -> Iterator[dict[str, Any]]:
 
 
 def _coins(store: Store, ref: TaskRef) -> Iterator[Moment]:
-    for line in store.command("LRANGE", keys.ledger(ref.user_id), 0, -1):
-        entry = json.loads(line)
+    for entry in read_quota(store, ref.user_id, initial=0).ledger:
         if entry.get("taskId") == ref.task_id:
             yield Moment(entry["at"], entry["kind"], {"coins": entry["delta"], "balance": entry["balance"]})
 
@@ -172,8 +173,8 @@ def _print(out: Console, story: Story) -> None:
     head.show_header = False
     for name, value in story.record.items():
         told = "\n".join(value) if isinstance(value, list) else str(value)
-        head.add_row(name, f"[{_style(value)}]{told}[/]" if name == "state" else told)
-    out.print(f"[bold]{story.task_id}[/]")
+        head.add_row(name, Text(told, _style(value) if name == "state" else ""))
+    out.print(story.task_id, style="bold")
     out.print(head)
     shown = table("time (UTC)", "after", "what", "facts", right=("after",))
     began_ms = story.moments[0].at_ms if story.moments else 0

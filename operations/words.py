@@ -17,8 +17,13 @@ LOG_WIDTH = 160
 
 
 def console() -> Console:
-    """Return standard output; in a pipe lines are long and hold no control characters."""
-    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
+    """Return standard output; in a pipe lines are long and hold no control characters.
+
+    What is printed is what is there: a user's id that looks like markup is none.
+    """
+    return Console(
+        width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False, markup=False, emoji=False
+    )
 
 
 def print_json(document: Any) -> None:

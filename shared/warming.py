@@ -13,14 +13,29 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from shared.errors import ConfigError
+from shared.logs import set_up_logs
+
 log = logging.getLogger(__name__)
 Handler = TypeVar("Handler")
+Settings = TypeVar("Settings")
 THRESHOLDS = (10_000, 10, 10)
 """Young objects are looked at a few milliseconds' worth at a time; the old ones are what requests left."""
+
+
+def configured(name: str, load: Callable[[], Settings]) -> Settings:
+    """Return a function's settings and set up its logs; a wrong configuration ends the process."""
+    try:
+        settings = load()
+    except ConfigError as error:
+        sys.exit(f"{name} does not start: {error}")
+    set_up_logs()
+    return settings
 
 
 class Late(Generic[Handler]):

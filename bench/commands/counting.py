@@ -6,16 +6,13 @@ by its name: it reads streams and their records, and nothing else here does.
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
-import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import redis
 import uvloop
@@ -23,58 +20,32 @@ import uvloop
 from bench.figures import Figure, Goal
 from bench.pipelines.load import ALONE, PACED, run
 from bench.pipelines.subjects import Sluice, provider, sluice
+from devstack.monitor import Monitor
 
 SECTION = "Redis commands for an answer of 500 tokens in 10 s, 20 at once"
 READERS = frozenset({"XREAD", "XRANGE", "XREVRANGE", "HMGET", "ZMSCORE", "TIME", "ZSCORE", "CLIENT"})
 """What the bridge sends; from outside of a script, nobody else sends these."""
 UNBILLED = frozenset({"INFO", "HELLO", "AUTH", "SELECT", "PING", "CONFIG", "COMMAND", "MONITOR", "ECHO"})
-_STOP = "sluice-bench-stops"
 
 
-class CommandLog:
+class CommandLog(Monitor):
     """Counts what Redis runs while the context is open, by who sent it: functions, readers, scripts."""
 
-    def __init__(self, redis_url: str) -> None:
-        self._url = redis_url
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="command log", daemon=True)
-        self.by_sender: dict[str, Counter[str]] = {
+    def total(self, sender: str) -> int:
+        return self.by_sender()[sender].total()
+
+    def by_sender(self) -> dict[str, Counter[str]]:
+        """Return how often each command was sent, or run by a script; once the context is left."""
+        counted: dict[str, Counter[str]] = {
             "functions": Counter(),
             "readers": Counter(),
             "scripts": Counter(),
         }
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._ready.wait(timeout=10)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with redis.Redis.from_url(self._url) as client:
-            client.echo(_STOP)
-        self._thread.join(timeout=10)
-
-    def total(self, sender: str) -> int:
-        return self.by_sender[sender].total()
-
-    def _listen(self) -> None:
-        client: redis.Redis = redis.Redis.from_url(self._url, socket_timeout=None)
-        with client, client.monitor() as monitor:  # type: ignore[no-untyped-call]  # left so by redis-py
-            self._ready.set()
-            for event in monitor.listen():
-                if _STOP in event["command"]:
-                    return
-                self._note(event["command"], in_script=event["client_type"] == "lua")
-
-    def _note(self, command: str, *, in_script: bool) -> None:
-        found = re.match(r"\w+", command)
-        name = found[0].upper() if found else ""
-        if name in UNBILLED:
-            return
-        sender = "scripts" if in_script else "readers" if name in READERS else "functions"
-        self.by_sender[sender][name] += 1
+        for ran in self.ran:
+            if ran.name not in UNBILLED:
+                sender = "scripts" if ran.in_script else "readers" if ran.name in READERS else "functions"
+                counted[sender][ran.name] += 1
+        return counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +127,7 @@ def _figures(logs: list[CommandLog]) -> list[Figure]:
         goal = Goal(f"≤ {at_most:g}", at_most=at_most)
         return Figure(SECTION, name, "sluice", "an answer", an_answer(*senders), goal, note)
 
-    text = logs[0].by_sender["functions"]["XADD"] / PACED.answers
+    text = logs[0].by_sender()["functions"]["XADD"] / PACED.answers
     return [
         figure("producer and lane", 130, "functions", note=f"{text:.0f} of them are its text"),
         figure("with the reader", 200, "functions", "readers"),

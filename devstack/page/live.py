@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from devstack.gauges import Gauges, read_gauges
-from devstack.page.watching import FirstTexts, OpenTask, leases, open_tasks
+from devstack.page.watching import FirstTexts, leases, task_json
 from devstack.sampling import SamplingThread
 from devstack.stack import Stack
 from shared.errors import SluiceError
 from shared.routing import Lane, models_of
+from shared.state.overview import OpenTask, open_tasks
 from shared.state.store import Store
 
 EVERY_SECONDS = 1.0
@@ -22,6 +23,8 @@ KEPT = 300
 """Samples in the ring: five minutes."""
 RECENT = 20
 """First texts of a lane that its figure is made of."""
+MAX_TASKS = 200
+"""So many open tasks are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,10 @@ class Live(SamplingThread):
             store.close()
 
     def _sample(self, store: Store) -> None:
-        gauges, tasks = read_gauges(store, self._stack.limits), open_tasks(store)
-        self._tasks = [task.to_json(until) for task, until in zip(tasks, leases(store, tasks), strict=True)]
+        gauges, tasks = read_gauges(store, self._stack.limits), list(open_tasks(store, MAX_TASKS))
+        self._tasks = [
+            task_json(task, until) for task, until in zip(tasks, leases(store, tasks), strict=True)
+        ]
         self._slots = gauges.to_json()["slots"]
         self._samples.append(self._sample_of(gauges, tasks, self._firsts.read(store, tasks)))
 

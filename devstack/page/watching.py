@@ -11,80 +11,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.routing import Lane, Model, Tier
+from shared.routing import Lane
 from shared.state import keys
 from shared.state.keys import TaskRef
+from shared.state.overview import OpenTask
 from shared.state.store import Store
 
-MAX_TASKS = 200
 EVENTS_AT_ONCE = 100
-_FIELDS = (
-    "userId",
-    "serviceId",
-    "action",
-    "state",
-    "step",
-    "steps",
-    "tier",
-    "attempt",
-    "holder",
-    "createdAt",
-)
 _ENDS = frozenset({"done", "error", "cancelled"})
 
 
-@dataclass(frozen=True, slots=True)
-class OpenTask:
-    """A task that has not ended, as it stands."""
-
-    ref: TaskRef
-    action: str
-    state: str
-    lane: Lane
-    model: Model
-    tier: Tier
-    attempt: int
-    holder: str
-    created_at_ms: int
-
-    @classmethod
-    def from_record(cls, task_id: str, record: Mapping[str, str]) -> OpenTask:
-        at = json.loads(record["steps"])[int(record["step"])]
-        return cls(
-            ref=TaskRef(task_id, record["serviceId"], record["userId"]),
-            action=record["action"],
-            state=record["state"],
-            lane=Lane(at["queueId"]),
-            model=Model(at["modelId"]),
-            tier=Tier(record["tier"]),
-            attempt=int(record["attempt"]),
-            holder=record["holder"] or "",
-            created_at_ms=int(record["createdAt"]),
-        )
-
-    def to_json(self, lease_until_ms: float | None) -> dict[str, Any]:
-        return {
-            "taskId": self.ref.task_id,
-            "action": self.action,
-            "state": self.state,
-            "lane": self.lane,
-            "model": self.model,
-            "attempt": self.attempt,
-            "createdAt": self.created_at_ms,
-            "leaseUntil": lease_until_ms,
-        }
-
-
-def open_tasks(store: Store) -> list[OpenTask]:
-    """Return the tasks that have not ended, those with the nearest deadline first."""
-    ids: Sequence[str] = store.command("ZRANGE", keys.OPEN_TASKS, 0, MAX_TASKS - 1)
-    records = store.pipeline([["HMGET", keys.task(task_id), *_FIELDS] for task_id in ids]) if ids else []
-    found = (dict(zip(_FIELDS, values, strict=True)) for values in records)
-    return [
-        OpenTask.from_record(task_id, record)
-        for task_id, record in zip(ids, found, strict=True)
-        if record["steps"]  # one that ended and was deleted in between has none
-    ]
+def task_json(task: OpenTask, lease_until_ms: float | None) -> dict[str, Any]:
+    """Return what the page shows of a task."""
+    return {
+        "taskId": task.ref.task_id,
+        "action": task.action,
+        "state": task.state,
+        "lane": task.lane,
+        "model": task.model,
+        "attempt": task.attempt,
+        "createdAt": task.created_at_ms,
+        "leaseUntil": lease_until_ms,
+    }
 
 
 def leases(store: Store, tasks: Sequence[OpenTask]) -> list[float | None]:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 from flask import Request, Response
 
 from shared.config import ActionsSettings, load_actions
-from shared.errors import ConfigError
-from shared.logs import set_up_logs
-from shared.warming import Late
+from shared.warming import Late, configured
 
 Answer = Callable[[Request], Response]
 
 
 def actions_handler() -> Answer:
     """Load the configuration and return the function that answers `actions`; a wrong one ends the process."""
-    try:
-        settings = load_actions()
-    except ConfigError as error:
-        sys.exit(f"actions does not start: {error}")
-    set_up_logs()
+    settings = configured("actions", load_actions)
     late = Late(lambda: _load(settings))
 
     def answer(request: Request) -> Response:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from shared.routing import Model, Tier
 from shared.state import keys
-from shared.state.store import Store
+from shared.state.store import Store, clock_ms
 
 
 def live_holders(store: Store, model: Model, tier: Tier) -> int:
     """Count the holders whose lease has not lapsed, on Redis's clock."""
-    seconds, micros = store.command("TIME")
-    now_ms = int(seconds) * 1000 + int(micros) // 1000
+    now_ms = clock_ms(store.command("TIME"))
     return int(store.command("ZCOUNT", keys.slots(model, tier), f"({now_ms}", "+inf"))

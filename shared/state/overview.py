@@ -1,18 +1,20 @@
-"""What is queued, what runs and what is open at this moment, read in one round trip. Changes nothing.
+"""What is queued, what runs and what is open at this moment, for whoever looks after it. Changes nothing.
 
 A slot counts while its lease has not lapsed on Redis's clock, as `claim_task` counts it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shared.config import ConcurrencyConfig
 from shared.routing import ROUTES, Lane, Model, Tier
 from shared.state import keys
-from shared.state.store import Store
+from shared.state.keys import TaskRef
+from shared.state.store import Store, clock_ms
 
 MODEL_TIERS: Sequence[tuple[Model, Tier]] = tuple(
     sorted({(route.model, tier) for (_, tier), route in ROUTES.items()})
@@ -65,18 +67,18 @@ class Overview:
 
 
 def read_overview(store: Store, limits: ConcurrencyConfig) -> Overview:
-    """Read all of it.
+    """Read all of it, in one round trip.
 
     Raises:
         StoreUnavailable: Redis did not answer.
     """
     commands: list[tuple[str | int, ...]] = [("TIME",), ("HGETALL", keys.QUEUE_RATES)]
-    commands += [("ZCARD", keys.OPEN_TASKS), ("ZRANGE", keys.OPEN_TASKS, 0, -1, "WITHSCORES")]
+    commands += [("ZRANGE", keys.OPEN_TASKS, 0, -1, "WITHSCORES")]
     commands += [("ZCARD", keys.queue(lane)) for lane in Lane]
     commands += [("ZRANGE", keys.queue(lane), 0, 0, "WITHSCORES") for lane in Lane]
     commands += [("ZRANGE", keys.slots(*pair), 0, -1, "WITHSCORES") for pair in MODEL_TIERS]
-    time, rates, open_tasks, deadlines, *rest = store.pipeline(commands)
-    now_ms = int(time[0]) * 1000 + int(time[1]) // 1000
+    time, rates, deadlines, *rest = store.pipeline(commands)
+    now_ms = clock_ms(time)
     counts, oldest, held = rest[: len(Lane)], rest[len(Lane) : 2 * len(Lane)], rest[2 * len(Lane) :]
     measured = dict(zip(rates[::2], rates[1::2], strict=True))
     return Overview(
@@ -95,7 +97,7 @@ def read_overview(store: Store, limits: ConcurrencyConfig) -> Overview:
             SlotView(model, tier, limits.slots(model, tier), tuple(_holders(flat, now_ms)))
             for (model, tier), flat in zip(MODEL_TIERS, held, strict=True)
         ),
-        open_tasks=open_tasks,
+        open_tasks=len(deadlines) // 2,
         overdue_tasks=sum(float(score) <= now_ms for score in deadlines[1::2]),
     )
 
@@ -113,3 +115,69 @@ def _holders(flat: Sequence[Any], now_ms: int) -> Sequence[Holder]:
 def _named(holder: str) -> tuple[str, int]:
     task_id, step, _epoch = holder.rsplit(":", 2)
     return task_id, int(step)
+
+
+_RECORD = (
+    "userId",
+    "serviceId",
+    "action",
+    "state",
+    "step",
+    "steps",
+    "tier",
+    "attempt",
+    "holder",
+    "createdAt",
+)
+_RECORDS_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """A task that has not ended, as its record has it."""
+
+    ref: TaskRef
+    action: str
+    tier: Tier
+    state: str
+    step: int
+    steps: int
+    lane: Lane
+    model: Model
+    attempt: int
+    holder: str
+    """Whose slot it runs on; empty while it waits."""
+    created_at_ms: int
+    deadline_ms: int
+
+
+def open_tasks(store: Store, at_most: int | None = None) -> Iterator[OpenTask]:
+    """Yield the open tasks, the nearest deadline first; one that ends meanwhile may or may not be there."""
+    last = -1 if at_most is None else at_most - 1
+    flat = store.command("ZRANGE", keys.OPEN_TASKS, 0, last, "WITHSCORES") if at_most != 0 else []
+    deadlines = list(zip(flat[::2], flat[1::2], strict=True))
+    for start in range(0, len(deadlines), _RECORDS_AT_ONCE):
+        part = deadlines[start : start + _RECORDS_AT_ONCE]
+        records = store.pipeline([("HMGET", keys.task(task_id), *_RECORD) for task_id, _ in part])
+        for (task_id, deadline), values in zip(part, records, strict=True):
+            record = dict(zip(_RECORD, values, strict=True))
+            if record["steps"]:  # one that ended and was deleted in between has none
+                yield _open_task(task_id, record, int(float(deadline)))
+
+
+def _open_task(task_id: str, record: Mapping[str, str], deadline_ms: int) -> OpenTask:
+    steps, step = json.loads(record["steps"]), int(record["step"])
+    return OpenTask(
+        ref=TaskRef(task_id, record["serviceId"], record["userId"]),
+        action=record["action"],
+        tier=Tier(record["tier"]),
+        state=record["state"],
+        step=step,
+        steps=len(steps),
+        lane=Lane(steps[step]["queueId"]),
+        model=Model(steps[step]["modelId"]),
+        attempt=int(record["attempt"]),
+        holder=record["holder"] or "",
+        created_at_ms=int(record["createdAt"]),
+        deadline_ms=deadline_ms,
+    )

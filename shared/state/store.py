@@ -87,6 +87,12 @@ def _encode(arg: Arg) -> bytes:
     return str(arg).encode()
 
 
+def clock_ms(time_reply: Sequence[str]) -> int:
+    """Return what Redis answered to TIME, in ms since the epoch: the clock of every lease and deadline."""
+    seconds, micros = time_reply
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
 def refusal_text(text: str) -> str:
     """Return what Redis refused, without the arguments that it quotes: they may be a user's text."""
     return text.removeprefix("ERR ").partition(", with args beginning with")[0]

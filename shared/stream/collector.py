@@ -10,6 +10,8 @@ from __future__ import annotations
 import gc
 import time
 
+from shared.warming import settle
+
 THRESHOLDS = (10_000, 5, 1_000_000)
 """Young objects are looked at a few milliseconds' worth at a time; the old ones by the clock alone."""
 FULL_COLLECTION_SECONDS = 600.0
@@ -19,9 +21,7 @@ class Collector:
     """The garbage collector of a process with thousands of connections."""
 
     def __init__(self) -> None:
-        gc.collect()
-        gc.freeze()  # what was imported is there for good
-        gc.set_threshold(*THRESHOLDS)
+        settle(THRESHOLDS)
         self._due_at = time.monotonic() + FULL_COLLECTION_SECONDS
 
     def tick(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from shared.routing import Model, Tier
 from shared.state import keys
 from shared.state.keys import TaskRef
+from shared.state.store import clock_ms
 from shared.stream.entries import BEGINNING, Entry, StreamId
 from shared.stream.events import Cancelled, Done, Error, Event, encode
 from shared.stream.source import Source
@@ -85,5 +86,5 @@ async def stalled_since(source: Source, ref: TaskRef, record: Record, silent_sin
         lock = keys.slots(Model(step["modelId"]), Tier(record["tier"]))
         now, lease = await source.pipeline(("TIME",), ("ZSCORE", lock, record["holder"]))
         limit = float(lease) if lease is not None else 0.0
-    now_ms = int(now[0]) * 1000 + int(now[1]) // 1000
+    now_ms = clock_ms(now)
     return None if limit > now_ms else round(limit) or silent_since_ms

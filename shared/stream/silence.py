@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from shared.errors import StoreUnavailable
 from shared.routing import Model, Tier
 from shared.state import keys
+from shared.state.store import clock_ms
 from shared.stream.channels import Channel
 from shared.stream.entries import BEGINNING, Entry
 from shared.stream.events import EventType, Stalled, encode
@@ -44,7 +45,7 @@ async def suspects(source: Source, channels: Sequence[Channel]) -> list[Channel]
     waiting = {channel for channel in channels if channel.last_type in WAITING}
     leases = [("ZRANGE", lock, 0, -1, "WITHSCORES") for lock in LOCKS] if len(waiting) < len(channels) else []
     now, deadlines, *locks = await source.pipeline(("TIME",), ("ZMSCORE", keys.OPEN_TASKS, *ids), *leases)
-    now_ms = int(now[0]) * 1000 + int(now[1]) // 1000
+    now_ms = clock_ms(now)
     running = {task_id for holders in locks for task_id in _live(holders, now_ms)}
 
     def is_alive(channel: Channel, deadline: str | None) -> bool:

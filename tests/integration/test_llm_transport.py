@@ -189,6 +189,26 @@ def test_leaving_an_answer_closes_its_connection() -> None:
         assert closed.wait(DEADLINE_SECONDS)
 
 
+def test_an_answer_that_somebody_still_holds_is_closed_with_its_client() -> None:
+    """As when a cancel breaks an attempt off: its error's traceback holds the half-read answer."""
+    closed = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        request_of(connection)
+        connection.sendall(CHUNKED + b"6\r\ndata: \r\n")
+        if connection.recv(1) == b"":
+            closed.set()
+
+    with listening(serve) as port:
+        with httpx2.Client(transport=StreamTransport(StopSignal()), timeout=DEADLINE_SECONDS) as client:
+            request = client.build_request("POST", f"http://127.0.0.1:{port}/", content=b"the end")
+            held = client.send(request, stream=True)
+            pieces = held.iter_bytes()
+            assert next(pieces) == b"data: "
+        assert closed.wait(DEADLINE_SECONDS), "the provider still talks to nobody"
+    del pieces, held
+
+
 def test_a_pressed_button_lets_no_connection_speak() -> None:
     stop = StopSignal()
     stop.stop(AttemptLost())

@@ -179,6 +179,15 @@ def test_tasks_says_how_many_it_left_out(bench: Bench, sluice: Sluice, redis_url
     assert "2 more; --limit 3 shows all." in sluice("tasks", "--limit", "1", REDIS_URL=redis_url).out
 
 
+@pytest.mark.parametrize("user", ["[/red]", "[bold]ann", ":smile:"])
+def test_an_id_that_looks_like_markup_is_shown_as_it_is(
+    bench: Bench, sluice: Sluice, redis_url: str, user: str
+) -> None:
+    job = bench.admit(user)
+    assert user in sluice("tasks", REDIS_URL=redis_url).out
+    assert user in sluice("task", job.ref.task_id, REDIS_URL=redis_url).out
+
+
 def test_no_task_is_said(sluice: Sluice, redis_url: str) -> None:
     assert sluice("tasks", REDIS_URL=redis_url) == Ran(0, "No open task.\n", "")
 
