@@ -35,12 +35,13 @@ class Holding:
 
     secrets: frozenset[str]
     blobs: Blobs = Blobs.NONE
-    seconds: frozenset[str] = frozenset()
-    """Secrets that it accepts too while the first ones are being replaced."""
+    optional: frozenset[str] = frozenset()
+    """Secrets that it holds only where the environment has them: what it accepts too while a first one is
+    being replaced, and what opens something that a deployment may do without."""
 
     @property
     def all_secrets(self) -> frozenset[str]:
-        return self.secrets | self.seconds
+        return self.secrets | self.optional
 
 
 HOLDINGS: Mapping[str, Holding] = MappingProxyType(
@@ -53,11 +54,11 @@ HOLDINGS: Mapping[str, Holding] = MappingProxyType(
         "actions": Holding(
             REDIS | SIGNING_KEYS | {"QSTASH_TOKEN", "AUTH_JWT_SECRET", "STREAM_TOKEN_SECRET"},
             Blobs.WRITES,
-            frozenset({"AUTH_JWT_SECRET_SECOND"}),
+            frozenset({"AUTH_JWT_SECRET_SECOND", "OPS_TOKEN"}),
         ),
         "events": Holding(
             frozenset({"REDIS_URL", "STREAM_TOKEN_SECRET"}),
-            seconds=frozenset({"STREAM_TOKEN_SECRET_SECOND"}),
+            optional=frozenset({"STREAM_TOKEN_SECRET_SECOND"}),
         ),
     }
 )

@@ -37,6 +37,7 @@ class Wiring:
     blob_folder: Path
     jwt_secret: str = field(repr=False)
     stream_token_secret: str = field(repr=False)
+    ops_token: str = field(repr=False)
     allowed_origins: Sequence[str]
     provider_environment: Mapping[str, str] = field(repr=False)
     overrides: Mapping[str, str]
@@ -76,6 +77,7 @@ def _everything(wiring: Wiring) -> dict[str, str]:
         **_provider_variables(wiring),
         "AUTH_JWT_SECRET": wiring.jwt_secret,
         "STREAM_TOKEN_SECRET": wiring.stream_token_secret,
+        "OPS_TOKEN": wiring.ops_token,
         "ALLOWED_ORIGINS": ",".join(wiring.allowed_origins),
         "BLOB_URL": f"file://{wiring.blob_folder}",
         **wiring.overrides,

@@ -112,6 +112,7 @@ class Stack:
         self._pace = (first_token_ms, tokens_per_second)
         self._build_folder = build_folder
         self._jwt_secret = secrets.token_urlsafe(32)
+        self.ops_token = secrets.token_urlsafe(32)
         self._functions: dict[str, FunctionProcess] = {}
         self._standing_by: dict[str, FunctionProcess] = {}
         self._former: list[FunctionProcess] = []
@@ -259,6 +260,7 @@ class Stack:
             blob_folder=home / "blobs",
             jwt_secret=self._jwt_secret,
             stream_token_secret=secrets.token_urlsafe(32),
+            ops_token=self.ops_token,
             allowed_origins=self._allowed_origins,
             provider_environment=self._provider_environment,
             overrides=self._overrides,

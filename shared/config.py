@@ -161,6 +161,7 @@ def load_actions(environ: Mapping[str, str] | None = None) -> ActionsSettings:
         concurrency=_concurrency(v),
         time=_time(v),
         stream=_stream(v),
+        ops_token=_ops_token(v, env),
     )
     v.raise_problems()
     return settings
@@ -306,6 +307,17 @@ def _second_secret(v: Variables, env: Env, first_name: str, first: str | None) -
     if second == first:
         v.problems.append(f"{name} must differ from {first_name}")
     return second
+
+
+def _ops_token(v: Variables, env: Env) -> str | None:
+    """Read what opens the operators' addresses; it opens nothing else, so no other secret may be it."""
+    token = v.optional("OPS_TOKEN")
+    if token is None:
+        return None
+    for name in ("AUTH_JWT_SECRET", "STREAM_TOKEN_SECRET", "QSTASH_TOKEN"):
+        if token == v.optional(name):
+            v.problems.append(f"OPS_TOKEN must differ from {name}")
+    return v.secret("OPS_TOKEN", min_bytes=_min_secret_bytes(env))
 
 
 def _blob_url(v: Variables) -> str:

@@ -34,6 +34,7 @@ SECRET_VARIABLES = frozenset(
         "AUTH_JWT_SECRET_SECOND",
         "STREAM_TOKEN_SECRET",
         "STREAM_TOKEN_SECRET_SECOND",
+        "OPS_TOKEN",
     }
 )
 """All that may be fetched: whoever writes the references must not get at `PATH` or `PYTHONPATH` by them."""

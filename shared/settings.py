@@ -279,6 +279,8 @@ class ActionsSettings:
     """How long things may take."""
     stream: StreamSettings
     """How long events are kept."""
+    ops_token: str | None = field(default=None, repr=False)
+    """What operators prove themselves with; None when there is nothing for them here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from flask import Request, Response
@@ -53,6 +53,9 @@ from shared.signature import read_signed
 from shared.state.blobs import BlobStore
 from shared.state.store import Store, open_store
 from shared.state.tasks import Tasks
+
+if TYPE_CHECKING:
+    from shared.actions.operators import Operators
 
 log = logging.getLogger(__name__)
 MAX_CALLBACK_BYTES = 64 * 1024 * 1024
@@ -121,6 +124,12 @@ class Application:
     @cached_property
     def rates(self) -> RequestRates:
         return RequestRates(self.store, self.settings.rate_limits)
+
+    @cached_property
+    def operators(self) -> Operators:
+        from shared.actions.operators import Operators  # few requests are an operator's
+
+        return Operators(self.settings.ops_token, self.store)
 
     @cached_property
     def users(self) -> UserTokens:

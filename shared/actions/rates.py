@@ -39,9 +39,19 @@ class RequestRates:
             StoreUnavailable: it could not be counted.
         """
         limit, kind = (self._writes, "writes") if writes else (self._reads, "reads")
-        windows = _WindowStorage(self._store, keys.rate(user_id, kind))
-        if not SlidingWindowCounterRateLimiter(windows).hit(limit):
-            raise RateLimited(retry_after_seconds=windows.last.retry_after_seconds(limit))
+        count(self._store, user_id, kind, limit)
+
+
+def count(store: Store, who: str, kind: str, limit: RateLimitItem) -> None:
+    """Count one request of some kind, by whoever makes it.
+
+    Raises:
+        RateLimited: it is one too many, and has not been counted; says when one would be.
+        StoreUnavailable: it could not be counted.
+    """
+    windows = _WindowStorage(store, keys.rate(who, kind))
+    if not SlidingWindowCounterRateLimiter(windows).hit(limit):
+        raise RateLimited(retry_after_seconds=windows.last.retry_after_seconds(limit))
 
 
 @dataclass(frozen=True, slots=True)

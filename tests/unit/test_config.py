@@ -62,7 +62,7 @@ HOLDS: dict[str, set[str]] = {
     "actions": COMMON | REDIS | SIGNING_KEYS | LIMITS | TIME | STREAM | BLOBS
     | {"QSTASH_URL", "QSTASH_TOKEN", "ACTIONS_URL", "EVENTS_URL"} | {lane.url_variable for lane in Lane}
     | {"AUTH_JWT_SECRET", "AUTH_JWT_SECRET_SECOND", "AUTH_JWKS_URL", "AUTH_ISSUER", "AUTH_AUDIENCE", "INITIAL_QUOTA", "RATE_LIMIT_READS", "RATE_LIMIT_WRITES"}
-    | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_TTL_SECONDS", "ALLOWED_ORIGINS"},
+    | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_TTL_SECONDS", "ALLOWED_ORIGINS", "OPS_TOKEN"},
     "events": COMMON | REDIS_TCP | TIME | STREAM | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_SECRET_SECOND", "ALLOWED_ORIGINS"},
 }  # fmt: skip
 
@@ -320,6 +320,18 @@ def test_a_short_secret_of_ours_is_refused_unless_it_is_dev(function: str, name:
 def test_user_tokens_and_stream_tokens_have_secrets_of_their_own(name: str) -> None:
     message = problem("actions", **{name: LONG_SECRET, "STREAM_TOKEN_SECRET": LONG_SECRET})
     assert "STREAM_TOKEN_SECRET must differ" in message
+
+
+def test_operators_have_no_access_without_their_token() -> None:
+    assert load_actions(environ_of("actions")).ops_token is None
+    assert load_actions(environ_of("actions") | {"OPS_TOKEN": LONG_SECRET}).ops_token == LONG_SECRET
+
+
+def test_an_operators_token_is_long_and_opens_nothing_else() -> None:
+    assert "OPS_TOKEN is too short" in problem("actions", OPS_TOKEN="x" * 31)
+    for name in ("AUTH_JWT_SECRET", "STREAM_TOKEN_SECRET", "QSTASH_TOKEN"):
+        message = problem("actions", **{name: LONG_SECRET, "OPS_TOKEN": LONG_SECRET})
+        assert f"OPS_TOKEN must differ from {name}" in message
 
 
 SECOND_SECRETS = [("actions", "AUTH_JWT_SECRET"), ("events", "STREAM_TOKEN_SECRET")]

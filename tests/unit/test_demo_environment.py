@@ -26,6 +26,7 @@ WIRING = Wiring(
     blob_folder=Path("/blobs"),
     jwt_secret="j" * 32,
     stream_token_secret="s" * 32,
+    ops_token="o" * 32,
     allowed_origins=("http://127.0.0.1:4",),
     provider_environment={},
     overrides={},

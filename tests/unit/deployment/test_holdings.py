@@ -24,10 +24,10 @@ def documented() -> dict[str, Holding]:
 
 def _holding(secrets: str, images: str) -> Holding:
     names = [part.strip() for part in secrets.split(",")]
-    seconds = {name.strip("*").strip("`") for name in names if name.endswith("*")}
+    optional = {name.strip("*").strip("`") for name in names if name.endswith("*")}
     firsts = {name.strip("`") for name in names if not name.endswith("*")} - {"Redis"}
     return Holding(
-        frozenset(firsts) | (REDIS if "Redis" in names else frozenset()), Blobs(images), frozenset(seconds)
+        frozenset(firsts) | (REDIS if "Redis" in names else frozenset()), Blobs(images), frozenset(optional)
     )
 
 
@@ -39,7 +39,7 @@ def test_the_documentation_says_what_each_function_holds() -> None:
 def test_the_catalogue_hands_over_what_the_table_says_and_nothing_else(name: str) -> None:
     spec, holding = CATALOGUE[name], HOLDINGS[name]
     assert set(spec.secrets) == holding.all_secrets
-    assert set(spec.optional_secrets) == holding.seconds
+    assert set(spec.optional_secrets) == holding.optional
     assert ("BLOB_URL" in spec.variables) is (holding.blobs is not Blobs.NONE)
 
 
@@ -57,6 +57,7 @@ def test_only_the_producer_can_publish_and_only_it_checks_users() -> None:
             holders.setdefault(secret, set()).add(name)
     assert holders["QSTASH_TOKEN"] == holders["AUTH_JWT_SECRET"] == {"actions"}
     assert holders["STREAM_TOKEN_SECRET"] == {"actions", "events"}
+    assert holders["OPS_TOKEN"] == {"actions"}
     assert holders["QSTASH_CURRENT_SIGNING_KEY"] == {*Lane, "actions"}
 
 
