@@ -16,7 +16,8 @@
 | `rate:{sha256}:{kind}` | hash | requests of one kind in this window (`since`, ms) and the one before |
 | `queue:{queueId}` | sorted set | queue places: `{taskId}:{step}` by enqueue time, ms |
 | `promised:{queueId}` | sorted set | users (SHA-256) that a full queue refused, by when they may come, ms |
-| `queue:rates` | hash | per queue: end of the last step (`at`, ms), mean interval between ends (`ms`) |
+| `queue:rates` | hash | per queue: end of the last step (`at`, ms), mean interval (`ms`); `controls` |
+| `controls:changes` | list | the last changes of the controls, JSON, newest first |
 | `lock:model:{modelId}:{tier}` | sorted set | model slots: holder by lease expiry, ms |
 """
 
@@ -29,6 +30,9 @@ from shared.routing import Lane, Model, Tier
 
 OPEN_TASKS = "tasks:open"
 QUEUE_RATES = "queue:rates"
+CONTROLS_FIELD = "controls"
+"""The field of QUEUE_RATES with the operators' controls: every transition is given that key anyway."""
+CONTROL_CHANGES = "controls:changes"
 NO_KEY = "none"
 """Stands where a transition's key list has a place that a call does not use; nothing is ever stored there."""
 

@@ -15,6 +15,7 @@ from shared.actions.rates import RequestRates
 from shared.config import RateLimits, StreamSettings, TimeSettings, get_concurrency_config
 from shared.routing import CREATE_SERVICE_TEXT, Lane, Model, Template, Tier
 from shared.state import keys
+from shared.state.controls import Controller
 from shared.state.erasure import erase_user
 from shared.state.keys import TaskRef
 from shared.state.lifecycle import Admission, Attempt, Finished, Step
@@ -28,6 +29,7 @@ SCRIPTS = sorted(path.stem for path in LUA_FOLDER.glob("*.lua") if not path.stem
 KEY_COUNT = 12 + len(Lane)
 OTHER_KEYS = {
     "admit_task": KEY_COUNT + len(Lane),
+    "change_control": 2,
     "check_account": 2,
     "check_member": 2,
     "check_slots": 1,
@@ -62,6 +64,7 @@ ANSWERS: dict[str, Any] = {
     "count_request": [1, 0, 1, 60_000],
     "grant_quota": '{"status":"granted","coins":5,"balance":13}',
     "forget_user": '{"status":"busy"}',
+    "change_control": '{"status":"set","at":"1","before":null,"after":null}',
     "check_account": "[]",
     "check_member": '{"status":"right"}',
     "check_slots": '{"live":0,"lapsed":0,"tooLong":[]}',
@@ -122,6 +125,7 @@ def sent() -> dict[str, tuple[Sequence[str], Sequence[Any]]]:
     tasks.sweep(REF, step=STEP, tier=Tier.PAID)
     erase_user(store, "u")
     grant(store, "u", 5, "r", initial=8)
+    Controller(store).drain(by="o", reason="r")
     RequestRates(store, RateLimits(reads="3/minute", writes="3/minute")).count("u", writes=False)
     reconcile(ScannedStore(store.sent), concurrency=limits, time=time, stream=stream)
     return store.sent
@@ -216,7 +220,7 @@ def test_the_documentation_has_no_section_of_a_script_that_is_gone() -> None:
 
 def test_every_key_has_a_row_in_the_documentation() -> None:
     rows = re.findall(r"^\| (`[^`]+`) \| \w[\w ]* \|", keys.__doc__ or "", re.MULTILINE)
-    assert len(rows) == 16
+    assert len(rows) == 17
     page = PAGE.read_text(encoding="utf-8")
     assert [row for row in rows if f"| {row} |" not in page] == []
 
