@@ -25,6 +25,8 @@ from shared.settings import (
     JsonMode,
     LaneSettings,
     LedgerSettings,
+    LogFormat,
+    LogSettings,
     ProviderSettings,
     QStashSettings,
     RateLimits,
@@ -47,6 +49,8 @@ __all__ = [
     "JsonMode",
     "LaneSettings",
     "LedgerSettings",
+    "LogFormat",
+    "LogSettings",
     "ProviderSettings",
     "QStashSettings",
     "RateLimits",
@@ -122,6 +126,7 @@ def load_lane(lane: Lane, environ: Mapping[str, str] | None = None) -> LaneSetti
     settings = LaneSettings(
         lane=lane,
         env=env,
+        logs=_logs(v),
         redis=_redis(v),
         signing_keys=_signing_keys(v, env),
         route_url=v.base_url("ROUTE_URL"),
@@ -143,6 +148,7 @@ def load_actions(environ: Mapping[str, str] | None = None) -> ActionsSettings:
     auth = _auth(v, env)
     settings = ActionsSettings(
         env=env,
+        logs=_logs(v),
         redis=_redis(v),
         signing_keys=_signing_keys(v, env),
         qstash=QStashSettings(url=v.base_url("QSTASH_URL"), token=v.secret("QSTASH_TOKEN")),
@@ -174,6 +180,7 @@ def load_events(environ: Mapping[str, str] | None = None) -> EventsSettings:
     stream_token_secret = _stream_token_secret(v, env)
     settings = EventsSettings(
         env=env,
+        logs=_logs(v),
         redis=_redis_tcp(v),
         stream_token_secret=stream_token_secret,
         stream_token_secret_second=_second_secret(v, env, "STREAM_TOKEN_SECRET", stream_token_secret),
@@ -238,6 +245,14 @@ def _environ(environ: Mapping[str, str] | None) -> Mapping[str, str]:
 
 def _env(v: Variables) -> Env:
     return Env(v.choice("SLUICE_ENV", Env.PROD, tuple(Env)))
+
+
+def _logs(v: Variables) -> LogSettings:
+    return LogSettings(
+        level=v.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        format=LogFormat(v.choice("LOG_FORMAT", LogFormat.JSON, tuple(LogFormat))),
+        trace_project=v.optional("GOOGLE_CLOUD_PROJECT"),
+    )
 
 
 def _redis_tcp(v: Variables) -> RedisSettings:

@@ -1,96 +1,139 @@
-"""What a function may log: our own sentences and ids, never a user's text or a token.
+"""How this process logs: one line for one thing that happened, on stderr, without a user's text or a token.
 
-    our records      as they are; of an exception the frames and its type, its text only when it is ours
-    others' records  from WARNING on: where they come from and the constant part of what they say
-    warnings, and what ends a thread, take the same way
+    with bind(task=…, lane=…):                       what every line within carries
+        event(log, LogEvent.STEP_CLAIMED, waited_ms=12)
 
-An exception of a library quotes what it was given: pydantic the input, a codec the whole text, Redis a
-command's arguments, an SDK a provider's answer, which may quote the prompt. At DEBUG, which a variable of the
-SDK's own turns on, it logs whole requests; a web server logs addresses, and an SSE address holds a token.
+    log_events       what is logged: names, levels, sentences, facts, hints
+    discretion       what is taken out of a record
+    log_lines        JSON, or a form for people
+
+A plain `log.info("…", extra={"task": …})` becomes a line too, with the facts that `log_events` knows.
 """
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import logging
 import sys
 import threading
-import traceback
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType, TracebackType
+from typing import Any, ParamSpec, TypeVar
 
+from shared.discretion import OURS, Discretion
 from shared.errors import SluiceError
+from shared.log_events import ERROR_FACT, LogEvent
+from shared.log_lines import Fact, HumanLines, JsonLines
+from shared.settings import LogFormat, LogSettings
 
-OURS = "shared"
+__all__ = ["SERVERS", "LogEvent", "bind", "carried", "event", "set_up_logs", "trace_facts"]
 SERVERS = ("gunicorn.error", "gunicorn.access", "uvicorn.error", "uvicorn.access")
 """Loggers that get handlers of their own later than this: only a filter of the logger itself stays."""
 log = logging.getLogger(__name__)
+_bound: ContextVar[Mapping[str, Fact]] = ContextVar("bound", default=MappingProxyType({}))
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-class Discretion(logging.Filter):
-    """Takes out of a record whatever may hold a user's text."""
+def event(
+    logger: logging.Logger,
+    what: LogEvent,
+    *,
+    error: BaseException | str | None = None,
+    traced: bool = False,
+    level: int | None = None,
+    **facts: Fact,
+) -> None:
+    """Log that something happened.
+
+    Args:
+        logger: the module's own.
+        what: what happened; it names the facts that belong to it.
+        error: what went wrong: its code or type is a fact, its text is told when it is ours.
+        traced: whether the error's stack is told too: it is one that nobody expected.
+        level: another level than the event's own.
+        facts: numbers, and words without blanks; None leaves one out.
+    """
+    level = what.level if level is None else level
+    if not logger.isEnabledFor(level):
+        return
+    extra: dict[str, Any] = {"event": what, "facts": {ERROR_FACT: _code_of(error), **facts}}
+    if isinstance(error, SluiceError):
+        extra["reason"] = str(error)
+    exc_info = error if traced and isinstance(error, BaseException) else None
+    logger.log(level, what.says, exc_info=exc_info, extra=extra, stacklevel=2)
+
+
+def _code_of(error: BaseException | str | None) -> str | None:
+    if isinstance(error, SluiceError):
+        return error.code
+    return type(error).__name__ if isinstance(error, BaseException) else error
+
+
+@contextmanager
+def bind(**facts: Fact) -> Iterator[None]:
+    """Give every line that is logged within these facts; those bound around it stay."""
+    token = _bound.set({**_bound.get(), **facts})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def carried(call: Callable[P, R]) -> Callable[P, R]:
+    """Return `call` for another thread, to run with all that is bound here and now."""
+    return functools.partial(contextvars.copy_context().run, call)
+
+
+def trace_facts(traceparent: str | None) -> dict[str, Fact]:
+    """Return what a trace context of W3C's shape is called in a line."""
+    if not traceparent:
+        return {}
+    _version, trace, span, _flags = traceparent.split("-")
+    return {"trace": trace, "span": span}
+
+
+class _Rerouted(Discretion):
+    """A filter of a web server's logger, whose own handlers would write another form: ours write instead."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        is_ours = record.name.partition(".")[0] == OURS
-        if not is_ours and record.levelno < logging.WARNING:
-            return False
-        if not is_ours and not getattr(record, "discreet", False):
-            said = _constant_part(record)
-            record.msg, record.args = f"{record.name} ({record.module}:{record.lineno}) {said}", ()
-        if record.exc_info:
-            record.exc_text = frames_of(record.exc_info[1])
-            record.exc_info = None
-        record.discreet = True  # a record may pass a logger's filter and then a handler's
-        return True
+        if super().filter(record):
+            for handler in logging.getLogger().handlers:
+                handler.handle(record)
+        return False
 
 
-def set_up_logs() -> None:
+def set_up_logs(settings: LogSettings, function: str = "") -> None:
     """Make this process log to stderr, discreetly, whatever its libraries do later."""
-    discretion = Discretion()
-    root = logging.getLogger()
+    discretion, root = Discretion(), logging.getLogger()
     if not root.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-        root.addHandler(handler)
-    for place in (*root.handlers, *map(logging.getLogger, SERVERS)):
-        place.addFilter(discretion)
-    logging.getLogger(OURS).setLevel(logging.INFO)
+        root.addHandler(logging.StreamHandler())
+    for handler in root.handlers:
+        handler.addFilter(discretion)
+        if handler.formatter is None:  # ours, or the framework's own, which adds its execution's id to JSON
+            handler.setFormatter(_formatter(settings, function))
+    for name in SERVERS:
+        logging.getLogger(name).addFilter(_Rerouted())
+    logging.getLogger(OURS).setLevel(settings.level)
     logging.captureWarnings(capture=True)  # pydantic's serialiser warns with the value
-    logging.raiseExceptions = False  # a record that cannot be formatted would be printed with its arguments
+    logging.raiseExceptions = (
+        False  # stderr may be closed: no reason to fail a task, nor to print its arguments
+    )
     sys.excepthook = _log_end
     sys.unraisablehook = lambda unraisable: _log_end(None, unraisable.exc_value, None)
     threading.excepthook = lambda ended: _log_end(None, ended.exc_value, None)
 
 
-def frames_of(error: BaseException | None) -> str:
-    """Return an exception's traceback with what led to it, first things first, without others' texts."""
-    return "\nthen:\n".join(_frames(each) for each in reversed(list(_chain(error))))
-
-
-def _frames(error: BaseException) -> str:
-    text = f": {error}" if isinstance(error, SluiceError) else ""
-    return "".join([*traceback.format_tb(error.__traceback__), type(error).__qualname__, text])
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-
-
-def _constant_part(record: logging.LogRecord) -> str:
-    """Return a message's template with its numbers; without arguments, who knows what was built into it."""
-    arguments = record.args if isinstance(record.args, tuple) else ()
-    shown = tuple(each if isinstance(each, int | float) else "…" for each in arguments)
-    try:
-        return str(record.msg) % shown if shown else "(not shown)"
-    except (TypeError, ValueError):
-        return "(not shown)"
+def _formatter(settings: LogSettings, function: str) -> logging.Formatter:
+    if settings.format is LogFormat.HUMAN:
+        return HumanLines(_bound.get, function=function, colour=sys.stderr.isatty())
+    return JsonLines(_bound.get, function=function, project=settings.trace_project)
 
 
 def _log_end(
     _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | Any
 ) -> None:
-    log.critical("something ended with an error that nobody caught", exc_info=error)
+    event(log, LogEvent.UNCAUGHT, error=error, traced=True)

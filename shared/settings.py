@@ -36,6 +36,27 @@ class JsonMode(StrEnum):
     """Nothing: in the prompt alone."""
 
 
+class LogFormat(StrEnum):
+    """What a line of the log looks like."""
+
+    JSON = "json"
+    """One JSON object, for machines."""
+    HUMAN = "human"
+    """For people who watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What a process logs, and how."""
+
+    level: str
+    """The least level that is logged: DEBUG, INFO, WARNING or ERROR."""
+    format: LogFormat
+    """What a line looks like."""
+    trace_project: str | None = None
+    """The Google Cloud project in which a line's trace is looked up; None elsewhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
     """How to reach Redis: over TCP or over REST, exactly one of the two."""
@@ -187,6 +208,8 @@ class LaneSettings:
     """The lane itself; declared by its `main.py`, not by the environment."""
     env: Env
     """Which kind of environment this is; only `dev` takes public keys and short secrets."""
+    logs: LogSettings
+    """What it logs, and how."""
     redis: RedisSettings
     """How to reach Redis."""
     signing_keys: SigningKeys
@@ -247,6 +270,8 @@ class ActionsSettings:
 
     env: Env
     """Which kind of environment this is; only `dev` takes public keys and short secrets."""
+    logs: LogSettings
+    """What it logs, and how."""
     redis: RedisSettings
     """How to reach Redis."""
     signing_keys: SigningKeys
@@ -289,6 +314,8 @@ class EventsSettings:
 
     env: Env
     """Which kind of environment this is; only `dev` takes a short secret."""
+    logs: LogSettings
+    """What it logs, and how."""
     redis: RedisSettings
     """How to reach Redis; always TCP, for blocking reads."""
     stream_token_secret: str = field(repr=False)

@@ -16,16 +16,24 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from shared.errors import ConfigError
-from shared.logs import set_up_logs
+from shared.logs import LogEvent, event, set_up_logs
+from shared.settings import LogSettings
 
 log = logging.getLogger(__name__)
 Handler = TypeVar("Handler")
-Settings = TypeVar("Settings")
+Settings = TypeVar("Settings", bound="Logged")
 THRESHOLDS = (10_000, 10, 10)
 """Young objects are looked at a few milliseconds' worth at a time; the old ones are what requests left."""
+
+
+class Logged(Protocol):
+    """Settings of a function that logs."""
+
+    @property
+    def logs(self) -> LogSettings: ...
 
 
 def configured(name: str, load: Callable[[], Settings]) -> Settings:
@@ -34,7 +42,7 @@ def configured(name: str, load: Callable[[], Settings]) -> Settings:
         settings = load()
     except ConfigError as error:
         sys.exit(f"{name} does not start: {error}")
-    set_up_logs()
+    set_up_logs(settings.logs, name)
     return settings
 
 
@@ -83,10 +91,8 @@ class Late(Generic[Handler]):
             handler = self.get()
             if self._warm is not None:
                 self._warm(handler)
-        except Exception:
-            log.exception(
-                "the worker could not be made warm"
-            )  # the first request meets it again, and says so
+        except Exception as error:  # noqa: BLE001 - told; the first request meets it again
+            event(log, LogEvent.WARM_UP_FAILED, error=error, traced=True)
         finally:
             settle(self._thresholds)
 

@@ -34,7 +34,7 @@ LOADERS: dict[str, Callable[[Mapping[str, str]], Any]] = {
 }
 
 # What each function holds, from the table of the design: the names, by group.
-COMMON = {"SLUICE_ENV"}
+COMMON = {"SLUICE_ENV", "LOG_LEVEL", "LOG_FORMAT", "GOOGLE_CLOUD_PROJECT"}
 REDIS_TCP = {"REDIS_URL"}
 REDIS = REDIS_TCP | {"UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"}
 SIGNING_KEYS = {"QSTASH_CURRENT_SIGNING_KEY", "QSTASH_NEXT_SIGNING_KEY"}
@@ -232,6 +232,8 @@ MALFORMED: dict[str, list[str]] = {
         '{"deepseek-chat:paid": 1.5}',
     ],
     "SLUICE_ENV": ["production", "DEV", "test"],
+    "LOG_LEVEL": ["info", "TRACE", "20"],
+    "LOG_FORMAT": ["JSON", "text"],
     "DEEPSEEK_JSON_MODE": ["json_object", "Object", "1"],
     "GLM_JSON_MODE": ["json_schema", "NONE"],
     "REDIS_URL": ["localhost:6379", "http://redis.example", "redis://", "unix:///tmp/x", "redis://h:port"],
@@ -542,6 +544,8 @@ def test_a_row_says_who_holds_the_variable_and_in_which_unit(row: Row) -> None:
 def test_the_default_in_the_documentation_is_the_one_that_counts(row: Row) -> None:
     other = {
         "SLUICE_ENV": "dev",
+        "LOG_LEVEL": "DEBUG",
+        "LOG_FORMAT": "human",
         "DEEPSEEK_BASE_URL": "https://x.example",
         "GLM_BASE_URL": "https://x.example",
         "DEEPSEEK_JSON_MODE": "schema",
@@ -564,7 +568,7 @@ def test_what_the_documentation_calls_required_is_required_and_the_rest_is_not(r
         assert (row.name in environ_of(function)) == (row.default == "required")
 
 
-ENUMS = {"Env", "JsonMode"}
+ENUMS = {"Env", "JsonMode", "LogFormat"}
 
 
 def sentences(node: ast.ClassDef) -> dict[str, str]:

@@ -19,7 +19,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from shared.errors import BlobUnavailable, StoreUnavailable
-from shared.logs import Discretion
+from shared.discretion import Discretion
 from shared.state.store import CommandRefused, refusal_text
 from tests.integration.http.kit import World, callback_body, changed, data_url, user_token
 from tests.integration.http.stand_ins import Fault, Published, RecordingQStash, Running, failing, wait_for
