@@ -19,6 +19,11 @@
 | `queue:rates` | hash | per queue: end of the last step (`at`, ms), mean interval (`ms`); `controls` |
 | `controls:changes` | list | the last changes of the controls, JSON, newest first |
 | `lock:model:{modelId}:{tier}` | sorted set | model slots: holder by lease expiry, ms |
+| `journal` | stream | one entry for each step that ended, JSON; two hours and what is not folded yet |
+| `tallies` | hash | counts of refusals, take-overs, retries by kind, label, lane and minute |
+| `sums` | hash | what the journal came to since ever: counts, histograms, and how far it has been read |
+| `usage:{day}` | hash | what a day's steps used, by tier, template, model, lane and currency |
+| `usage:users:{day}` | hash | what a day's steps used, by user (SHA-256) and currency |
 """
 
 from __future__ import annotations
@@ -33,6 +38,9 @@ QUEUE_RATES = "queue:rates"
 CONTROLS_FIELD = "controls"
 """The field of QUEUE_RATES with the operators' controls: every transition is given that key anyway."""
 CONTROL_CHANGES = "controls:changes"
+JOURNAL = "journal"
+TALLIES = "tallies"
+SUMS = "sums"
 NO_KEY = "none"
 """Stands where a transition's key list has a place that a call does not use; nothing is ever stored there."""
 
@@ -101,6 +109,19 @@ def slots(model: Model, tier: Tier) -> str:
     return f"lock:model:{model}:{tier}"
 
 
+def usage(day: str) -> str:
+    return f"usage:{day}"
+
+
+def users_usage(day: str) -> str:
+    return f"usage:users:{day}"
+
+
+def user_hash(user_id: str) -> str:
+    """Return what stands for a user where something outlives the user's deletion."""
+    return _sha256(user_id)
+
+
 @dataclass(frozen=True, slots=True)
 class TaskRef:
     """The three ids that name a task and its channel."""
@@ -132,6 +153,8 @@ def of_transition(
         result,
         index,
         user_keys(ref.user_id),
+        JOURNAL,
+        TALLIES,
         *(queue(lane) for lane in Lane),
     ]
 

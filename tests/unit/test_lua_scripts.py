@@ -21,12 +21,14 @@ from shared.state.keys import TaskRef
 from shared.state.lifecycle import Admission, Attempt, Finished, Step
 from shared.state.quota import grant
 from shared.state.reconciliation import reconcile
+from shared.state.replays import link
 from shared.state.scripts import LUA_FOLDER, Script, load_script
+from shared.state.sums import fold, read_sums
 from shared.state.tasks import Tasks
 
 PAGE = Path(__file__).parents[2] / "docs" / "internals" / "transitions.md"
 SCRIPTS = sorted(path.stem for path in LUA_FOLDER.glob("*.lua") if not path.stem.startswith("lib_"))
-KEY_COUNT = 12 + len(Lane)
+KEY_COUNT = 14 + len(Lane)
 OTHER_KEYS = {
     "admit_task": KEY_COUNT + len(Lane),
     "change_control": 2,
@@ -34,8 +36,12 @@ OTHER_KEYS = {
     "check_member": 2,
     "check_slots": 1,
     "count_request": 1,
+    "count_tasks": 3,
+    "fold_journal": 4,
+    "fold_tallies": 1,
     "forget_user": 7,
     "grant_quota": 2,
+    "link_replay": 2,
 }
 """How many keys a script takes that does not take just what every transition of a task does."""
 REF = TaskRef("t", "s", "u")
@@ -65,10 +71,23 @@ ANSWERS: dict[str, Any] = {
     "grant_quota": '{"status":"granted","coins":5,"balance":13}',
     "forget_user": '{"status":"busy"}',
     "change_control": '{"status":"set","at":"1","before":null,"after":null}',
+    "fold_journal": "folded",
+    "count_tasks": [0, 0],
     "check_account": "[]",
     "check_member": '{"status":"right"}',
     "check_slots": '{"live":0,"lapsed":0,"tooLong":[]}',
     "check_task": "[]",
+}
+
+
+STEP_END: dict[str, Any] = {
+    **dict.fromkeys(("taskId", "user", "tier", "action", "lane", "template", "model"), "x"),
+    **dict.fromkeys(("step", "attempts", "waitedMs", "runMs", "latencyMs", "refunded", "at"), 1),
+    **dict.fromkeys(("in", "out", "cached", "costMicros"), 1),
+    "state": "done",
+    "code": "",
+    "currency": "CNY",
+    "last": True,
 }
 
 
@@ -90,6 +109,14 @@ class RecordingStore:
 
     def close(self) -> None:
         return None
+
+
+class JournalledStore(RecordingStore):
+    """A store with one step that ended, for whoever adds up."""
+
+    def command(self, *args: str | float | bytes) -> Any:
+        answers = {"XRANGE": [["1-0", ["e", json.dumps(STEP_END)]]], "HGETALL": []}
+        return answers.get(str(args[0]))
 
 
 class ScannedStore(RecordingStore):
@@ -125,7 +152,10 @@ def sent() -> dict[str, tuple[Sequence[str], Sequence[Any]]]:
     tasks.sweep(REF, step=STEP, tier=Tier.PAID)
     erase_user(store, "u")
     grant(store, "u", 5, "r", initial=8)
+    link(store, "t", "t2")
     Controller(store).drain(by="o", reason="r")
+    fold(JournalledStore(store.sent))
+    read_sums(JournalledStore(store.sent))
     RequestRates(store, RateLimits(reads="3/minute", writes="3/minute")).count("u", writes=False)
     reconcile(ScannedStore(store.sent), concurrency=limits, time=time, stream=stream)
     return store.sent
@@ -220,7 +250,7 @@ def test_the_documentation_has_no_section_of_a_script_that_is_gone() -> None:
 
 def test_every_key_has_a_row_in_the_documentation() -> None:
     rows = re.findall(r"^\| (`[^`]+`) \| \w[\w ]* \|", keys.__doc__ or "", re.MULTILINE)
-    assert len(rows) == 17
+    assert len(rows) == 22
     page = PAGE.read_text(encoding="utf-8")
     assert [row for row in rows if f"| {row} |" not in page] == []
 

@@ -89,7 +89,7 @@ local function note_service()
 end
 
 local function promised_key(queue_id)
-  for i = 13, #KEYS do
+  for i = 15, #KEYS do
     if KEYS[i] == 'promised:' .. queue_id then return KEYS[i] end
   end
   error('no such queue')

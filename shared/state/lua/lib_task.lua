@@ -3,7 +3,8 @@
 -- KEYS of every transition (keys.of_transition):
 --   1 task:{id}   2 cs:events:{…}   3 tasks:open   4 user:{id}:active   5 quota:{…}   6 ledger:{…}
 --   7 lock:model:{model}:{tier}     8 queue:rates  9 idem:{…}          10 where the result is stored
---   11 the user's services         12 user:{id}:keys               13… queue:{queueId}, all lanes
+--   11 the user's services         12 user:{id}:keys               13 journal          14 tallies
+--   15… queue:{queueId}, all lanes
 --   and for admit_task alone, after these: promised:{queueId}, all lanes
 -- All times are ms of Redis's own clock: no worker's clock decides anything.
 
@@ -27,7 +28,7 @@ local function read_record(...)
 end
 
 local function queue_key(queue_id)
-  for i = 13, #KEYS do
+  for i = 15, #KEYS do
     if KEYS[i] == 'queue:' .. queue_id then return KEYS[i] end
   end
   error('no such queue')
