@@ -6,6 +6,8 @@
     ├── BlobUnavailable             the blob store did not answer; 503
     ├── AuthUnavailable             the issuer of users' tokens did not answer; 503
     ├── ReadersBusy                 too many files are being read at once; 503
+    ├── BrokerUnavailable           QStash did not answer an operator's question; 503
+    ├── OrderRefused                an operator's order cannot be followed as things stand; 409
     ├── Refused                     a caller's request is refused (the table of `actions`)
     │   ├── InvalidRequest 400, UnreadableFile / TextTooLong / IdempotencyMismatch 422
     │   ├── AuthRequired 401, NotFound 404, StepRequired 409
@@ -71,6 +73,23 @@ class AuthUnavailable(StoreUnavailable):
 
 class ReadersBusy(StoreUnavailable):
     """Too many files are being read at once; try again shortly."""
+
+
+class BrokerUnavailable(SluiceError):
+    """QStash is not available; try again shortly."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "broker_unavailable"
+
+    def __init__(self, message: str = "", *, retry_after_seconds: int | None = 5) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+
+
+class OrderRefused(SluiceError):
+    """This cannot be done as things stand."""
+
+    status = HTTPStatus.CONFLICT
+    code = "not_possible"
 
 
 class Refused(SluiceError):

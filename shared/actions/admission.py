@@ -98,6 +98,15 @@ class Admissions:
         self._publish(record, submission.idempotency_key)
         return self._accepted(record, replay=False)
 
+    def again(self, task_id: str) -> dict[str, Any]:
+        """Answer for a task that was admitted before, and publish it if nobody has.
+
+        Raises:
+            NotFound: it is not kept any more.
+            PublishFailed: it has ended and all is given back.
+        """
+        return self._replay(task_id, None)
+
     def _admit(self, submission: Submission) -> Admitted:
         new = Admission(
             ref=TaskRef(submission.task_id, submission.service_id, submission.user_id),

@@ -100,9 +100,12 @@ class Application:
         return Links(self.settings)
 
     @cached_property
+    def admissions(self) -> Admissions:
+        return Admissions(self.settings, self.tasks, self.producer, self.sweeper, self.links)
+
+    @cached_property
     def services(self) -> Services:
-        admissions = Admissions(self.settings, self.tasks, self.producer, self.sweeper, self.links)
-        return Services(self.store, self.images, admissions)
+        return Services(self.store, self.images, self.admissions)
 
     @cached_property
     def images(self) -> Images:

@@ -15,6 +15,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import flask
 import httpx
@@ -127,6 +128,12 @@ class RecordingQStash:
     def __init__(self) -> None:
         self.published: list[Published] = []
         self.dead_letters: list[str] = []
+        self.letters: dict[str, dict[str, Any]] = {}
+        """Dead letters as its API shows them, oldest first."""
+        self.resent: list[tuple[str, Mapping[str, str]]] = []
+        """Which of them were sent again, and with which headers."""
+        self.is_away = False
+        """Whether its queue of dead letters answers 503."""
         self.delete_status: int | None = None
         self.requests = 0
         self.faults: deque[Fault] = deque()
@@ -150,9 +157,15 @@ class RecordingQStash:
         qstash = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.answer_json(*qstash.show(self.path))
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                if self.path.startswith("/v2/dlq/retry/"):
+                    self.answer_json(*qstash.resend(self.path.removeprefix("/v2/dlq/retry/"), headers))
+                    return
                 destination = self.path.removeprefix("/v2/publish/")
                 status = qstash.take(Published(destination, headers, body))
                 if status is None:
@@ -168,13 +181,60 @@ class RecordingQStash:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
+            def answer_json(self, status: int, body: Any) -> None:
+                text = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
                 pass
 
         return run_server(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
 
+    def give_up(self, publish: Published, *, status: int = 489, code: str = "invalid_output") -> str:
+        """Make a message a dead letter, as after its last delivery; returns the letter's id."""
+        return self.keep_letter(publish.destination, publish.body, status=status, code=code)
+
+    def keep_letter(self, url: str, body: bytes, *, status: int = 500, code: str | None = None) -> str:
+        number = len(self.letters) + len(self.resent) + 1
+        letter_id = f"1760000000000-{number}"
+        self.letters[letter_id] = {
+            "messageId": f"msg_{number}",
+            "dlqId": letter_id,
+            "url": url,
+            "body": body.decode(),
+            "createdAt": 1_760_000_000_000 + number,
+            "responseStatus": status,
+            "responseBody": json.dumps({"error": code, "message": "a secret of the model's"}) if code else "",
+        }
+        return letter_id
+
+    def show(self, path: str) -> tuple[int, Any]:
+        """Answer the calls that read dead letters."""
+        parts = urlsplit(path)
+        if self.is_away:
+            return 503, {"error": "away"}
+        if parts.path == "/v2/dlq":
+            query = dict(parse_qsl(parts.query))
+            start, rows = int(query.get("cursor", 0)), list(self.letters.values())
+            end = start + int(query["count"])
+            return 200, {"messages": rows[start:end]} | ({"cursor": str(end)} if end < len(rows) else {})
+        row = self.letters.get(parts.path.removeprefix("/v2/dlq/"))
+        return (200, row) if row else (404, {"error": "not found"})
+
+    def resend(self, letter_id: str, headers: Mapping[str, str]) -> tuple[int, Any]:
+        with self._lock:
+            if self.letters.pop(letter_id, None) is None:
+                return 404, {"error": "not found"}
+            self.resent.append((letter_id, headers))
+        return 201, {"messageId": "msg_again"}
+
     def bury(self, dead_letter: str) -> int:
         """Forget a dead letter; returns the status to answer with."""
+        if self.letters.pop(dead_letter, None) is not None:
+            return 200
         if dead_letter not in self.dead_letters:
             return 404
         self.dead_letters.remove(dead_letter)
