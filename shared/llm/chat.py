@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 THINKING = "reasoning_content"
 REFUSAL = "refusal"
+NO_CLIENT = object()
+"""Stands where a model's settings have a client, so that none is built; each attempt brings its own."""
 
 
 class ProviderChat(ChatOpenAI):
@@ -127,7 +130,6 @@ def open_chat(
 
     A `transport` reaches the provider in another way, which `stop` knows nothing of.
     """
-    asked = response_format(spec.output, model, provider.json_mode)
     timeout = httpx2.Timeout(idle_seconds, connect=min(CONNECT_SECONDS, idle_seconds))
 
     transport = transport or StreamTransport(stop)
@@ -139,16 +141,24 @@ def open_chat(
             timeout=timeout,
             max_retries=0,
         )
-        yield ProviderChat(
-            model=model,
-            api_key=lambda: provider.api_key,
-            root_client=sdk,
-            client=sdk.chat.completions,
-            async_client=sdk,  # nothing here is async; left out, each attempt builds an async client's TLS
-            max_tokens=spec.max_tokens,  # type: ignore[call-arg]  # its alias is max_completion_tokens
-            temperature=spec.temperature,
-            extra_body={"response_format": asked} if asked else None,
-        )
+        clients = {"root_client": sdk, "client": sdk.chat.completions, "async_client": sdk}
+        yield _chat_without_client(provider, model, spec).model_copy(update=clients)
+
+
+@cache
+def _chat_without_client(provider: ProviderSettings, model: Model, spec: Spec) -> ProviderChat:
+    """Return what each attempt's model is a copy of: to check a model's settings takes a millisecond."""
+    asked = response_format(spec.output, model, provider.json_mode)
+    return ProviderChat(
+        model=model,
+        api_key=lambda: provider.api_key,
+        root_client=NO_CLIENT,
+        client=NO_CLIENT,
+        async_client=NO_CLIENT,  # left out, it builds an async client's TLS
+        max_tokens=spec.max_tokens,  # type: ignore[call-arg]  # its alias is max_completion_tokens
+        temperature=spec.temperature,
+        extra_body={"response_format": asked} if asked else None,
+    )
 
 
 def _message_chunk(event: dict[str, Any], thoughts: ThoughtFilter) -> AIMessageChunk:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from shared.config import ProviderSettings
@@ -20,7 +21,7 @@ from shared.errors import PermanentTaskError, RetryableTaskError, SluiceError
 from shared.llm.answers import UnusableAnswer, check_text, parse_output, parse_score
 from shared.llm.failures import as_task_error, exceeds_context
 from shared.llm.models import Output
-from shared.llm.prompts import TemplateCall, fill, load_prompt, load_repair
+from shared.llm.prompts import Locale, TemplateCall, fill, load_prompt, load_repair
 from shared.llm.reader import LOOP, Reader, TalksOn
 from shared.llm.stop import StopSignal
 from shared.llm.templates import SPECS, Spec
@@ -192,14 +193,23 @@ def _parsed(reader: Reader, output: type[Output], fence: str) -> Output:
 def _prompt(call: TemplateCall) -> ChatPromptTemplate:
     from langchain_core.prompts import ChatPromptTemplate
 
-    prompt = load_prompt(call.template, call.locale)
     if not SPECS[call.template].takes_image:
-        return ChatPromptTemplate([("system", prompt.system), ("human", prompt.user)])
+        return _text_prompt(call.template, call.locale)
+    prompt = load_prompt(call.template, call.locale)
     data = base64.b64encode(call.inputs["image"]).decode()
     image = {"type": "image_url", "image_url": {"url": f"data:{call.inputs['image_type']};base64,{data}"}}
     return ChatPromptTemplate(
         [("system", prompt.system), ("human", [{"type": "text", "text": prompt.user}, image])]
     )
+
+
+@cache
+def _text_prompt(template: Template, locale: Locale) -> ChatPromptTemplate:
+    """Return a prompt without an image: LangChain takes it apart, and describes it, once for all calls."""
+    from langchain_core.prompts import ChatPromptTemplate
+
+    prompt = load_prompt(template, locale)
+    return ChatPromptTemplate([("system", prompt.system), ("human", prompt.user)])
 
 
 def _ignore(_text: str) -> None:
