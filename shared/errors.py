@@ -13,7 +13,7 @@
     │   ├── AuthRequired 401, NotFound 404, StepRequired 409
     │   ├── FileTooLarge 413, UnsupportedFileType 415
     │   ├── QueueFull / UserBusy / RateLimited 429
-    │   └── PublishFailed 503
+    │   └── Draining / PublishFailed 503
     ├── SignatureError              the delivery is not QStash's, or not for this function; 401
     ├── MessageError                signed, but not a message this lane can ever accept; 489
     ├── RetryableTaskError          this attempt failed, another may succeed; 503
@@ -208,6 +208,13 @@ class RateLimited(Refused):
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = "rate_limited"
+
+
+class Draining(Refused):
+    """No new tasks are taken just now; those under way go on. Come back later."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "draining"
 
 
 class PublishFailed(Refused):

@@ -18,6 +18,7 @@ from shared.actions.uploads import (
 )
 from shared.errors import (
     AuthRequired,
+    Draining,
     FileTooLarge,
     IdempotencyMismatch,
     InvalidRequest,
@@ -53,6 +54,7 @@ _ACTION: Refusals = (
     NotFound,
     QueueFull,
     UserBusy,
+    Draining,
     PublishFailed,
 )
 _FILES: Refusals = (UnsupportedFileType, UnreadableFile, TextTooLong)

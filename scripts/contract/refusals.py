@@ -10,6 +10,7 @@ from scripts.contract.calls import ApiCall
 from scripts.contract.schemas import reference
 from shared.errors import (
     AuthRequired,
+    Draining,
     FileTooLarge,
     IdempotencyMismatch,
     InvalidRequest,
@@ -42,6 +43,7 @@ REASONS: Mapping[type[SluiceError], str] = {
     QueueFull: "The queue (`queueId`) is full. Nothing was charged; `retryAfter` is when there will be room.",
     UserBusy: "Too many tasks of this user are open. Wait for one to end, or cancel one.",
     RateLimited: "Too many requests of this user.",
+    Draining: "No new tasks are taken just now; those under way go on. Come back after `retryAfter`.",
     PublishFailed: "The task could not be handed to the queue and has ended; nothing was charged. Try again.",
     StoreUnavailable: "A store is away, or too many files are being read. Try again, with the same key.",
     SluiceError: "Something went wrong here; it has been logged. An accepted task is not affected.",
@@ -58,6 +60,7 @@ SAMPLES: Mapping[type[SluiceError], SluiceError] = {
     QueueFull: QueueFull(Lane.PAID_STREAM, retry_after_seconds=42),
     UserBusy: UserBusy(retry_after_seconds=5),
     RateLimited: RateLimited(retry_after_seconds=12),
+    Draining: Draining(retry_after_seconds=60),
     SluiceError: SluiceError("Something went wrong here; it has been logged."),
 }
 """An instance of each error whose class alone says too little."""

@@ -19,6 +19,7 @@ from shared.actions.sweeper import Sweeper, outgoing_of, ref_of
 from shared.auth import StreamTokens
 from shared.config import ActionsSettings
 from shared.errors import (
+    Draining,
     IdempotencyMismatch,
     NotFound,
     PublishFailed,
@@ -141,6 +142,7 @@ class Admissions:
             "steps": admitted.steps_json,
             "step": 0,
             "traceparent": submission.traceparent,
+            "slots": admitted.slots,
         }
 
     def _record(self, task_id: str) -> dict[str, Any]:
@@ -214,6 +216,8 @@ def _raise_refusal(admitted: Admitted) -> None:
     after = admitted.retry_after_seconds or 5
     if admitted.status == "queue_full":
         raise QueueFull(admitted.queue_id or "", retry_after_seconds=after)
+    if admitted.status == "draining":
+        raise Draining(retry_after_seconds=after)
     if admitted.status == "user_busy":
         raise UserBusy(retry_after_seconds=after)
     if admitted.status == "mismatch":

@@ -100,7 +100,8 @@ class Callbacks:
             refused=callback.status == NON_RETRYABLE,
         )
         if decision.status == "publish":
-            self._producer.publish(outgoing_of(record, decision.n, delay_seconds=decision.delay_seconds))
+            limited = {**record, "slots": decision.slots}
+            self._producer.publish(outgoing_of(limited, decision.n, delay_seconds=decision.delay_seconds))
             self._tasks.confirm_publish(ref_of(record), index, decision.n)
         if decision.status == "ended":
             self._images.forget_read(self._tasks.read(callback.message.task_id))

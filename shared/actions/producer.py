@@ -47,6 +47,8 @@ class Outgoing:
     has_next: bool
     traceparent: str | None = None
     delay_seconds: float = 0.0
+    slots: int | None = None
+    """How many attempts QStash lets run at once, when an operator has set it; else as configured."""
 
 
 class Producer:
@@ -127,7 +129,7 @@ class Producer:
 
     def _headers(self, outgoing: Outgoing) -> Mapping[str, str]:
         step, actions_url = outgoing.step, self._settings.actions_url
-        slots = self._settings.concurrency.slots(step.model, outgoing.tier)
+        slots = outgoing.slots or self._settings.concurrency.slots(step.model, outgoing.tier)
         headers = {
             **self._authorization,
             "Content-Type": "application/json",

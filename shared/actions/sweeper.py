@@ -45,6 +45,7 @@ def outgoing_of(record: Mapping[str, Any], n: int, *, delay_seconds: float = 0.0
         has_next=index + 1 < len(steps),
         traceparent=record.get("traceparent") or None,
         delay_seconds=delay_seconds,
+        slots=record.get("slots"),
     )
 
 

@@ -74,6 +74,7 @@ _CLAIM_STATUS: Mapping[str, int] = {
     "wait_timeout": HTTPStatus.OK,
     "busy": HTTPStatus.TOO_MANY_REQUESTS,
     "no_slot": HTTPStatus.TOO_MANY_REQUESTS,
+    "lane_stopped": HTTPStatus.TOO_MANY_REQUESTS,
     "exhausted": NON_RETRYABLE,
     "unknown": NON_RETRYABLE,
     "mismatch": NON_RETRYABLE,

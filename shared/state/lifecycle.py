@@ -65,7 +65,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What `admit` answered: `accepted`, `replay`, `mismatch`, `user_busy` or `queue_full`."""
+    """What `admit` answered: `accepted`, `replay`, `mismatch`, `draining`, `user_busy` or `queue_full`."""
 
     status: str
     task_id: str | None = None
@@ -73,6 +73,8 @@ class Admitted:
     steps_json: str = "[]"
     queue_id: str | None = None
     retry_after_seconds: int | None = None
+    slots: int | None = None
+    """Of its first step's model, when an operator has set them."""
     overdue: tuple[str, ...] = ()
 
 
@@ -110,6 +112,7 @@ class Requeue:
     status: str
     n: int = 0
     delay_seconds: float = 0.0
+    slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,7 @@ class Tasks:
             steps_json=json.dumps(answer.get("steps", [])),
             queue_id=answer.get("queueId"),
             retry_after_seconds=answer.get("retryAfter"),
+            slots=answer.get("slots"),
             overdue=tuple(answer.get("tasks", ())),
         )
 
@@ -152,7 +153,9 @@ class Tasks:
                 "ttl": self._ttl,
             },
         )
-        return Requeue(answer["status"], answer.get("n", 0), answer.get("delaySeconds", 0))
+        return Requeue(
+            answer["status"], answer.get("n", 0), answer.get("delaySeconds", 0), answer.get("slots")
+        )
 
     def cancel(self, ref: TaskRef) -> State | None:
         """Cancel a task and return its state; None when there is no such task."""

@@ -11,7 +11,7 @@
 --         what an admission makes can live), maxlen, fingerprint (or null), idempotencyMs, service (flat list of fields,
 --         or null), uploads (stands for a service in the ids of an upload), once (one task at a time for this action and
 --         service), touched (overdue tasks have been ended already)
--- returns JSON: {status: accepted | replay | mismatch | overdue | user_busy | queue_full, …}
+-- returns JSON: {status: accepted | replay | mismatch | overdue | draining | user_busy | queue_full, …}
 
 local q = cjson.decode(ARGV[1])
 local now = now_ms()
@@ -88,6 +88,21 @@ local function note_service()
   redis.call('PEXPIRE', KEYS[11], int(q.keepMs + q.placeMaxAgeMs)) -- this task may write the record once more
 end
 
+-- The measured intervals of all its queues, and the operators' controls, in one read.
+local control
+local function read_rates(steps)
+  local names = {'controls'}
+  for i, step in ipairs(steps) do names[i + 1] = step.queueId .. ':ms' end
+  local values = redis.call('HMGET', KEYS[8], unpack(names))
+  for i, step in ipairs(steps) do intervals[step.queueId] = tonumber(values[i + 1] or nil) or false end
+  control = controls_in(values[1], now)
+end
+
+local function places(queue_id)
+  local set = control('places', queue_id)
+  return set and set.value or q.places[queue_id]
+end
+
 local function promised_key(queue_id)
   for i = 15, #KEYS do
     if KEYS[i] == 'promised:' .. queue_id then return KEYS[i] end
@@ -113,7 +128,7 @@ local function kept_places(id, used)
   local due = redis.call('ZCOUNT', promised_key(id), int(kept_since(id)), '(' .. int(now))
   local mine = due > 0 and my_promise(id)
   if mine and mine < now then due = redis.call('ZCOUNT', promised_key(id), int(kept_since(id)), '(' .. int(mine)) end
-  return math.min(due, math.floor(q.places[id] * KEPT_SHARE)) -- a crowd that never comes must not empty the queue
+  return math.min(due, math.floor(places(id) * KEPT_SHARE)) -- a crowd that never comes must not empty the queue
 end
 
 -- The seconds after which a refused user is to come back: as many ends from now as there are too many in the queue and
@@ -142,6 +157,12 @@ local function promise(id, excess)
   return math.min(300, math.max(1, math.ceil((at - now) / 1000)))
 end
 
+-- Nobody is promised a place in a lane that stands still.
+local function full_retry_after(id, excess)
+  local stop = control('stopped', id)
+  return stop and ask_again_after(stop, now, 300, 60) or promise(id, excess)
+end
+
 local used_places = {} -- of the queues that full_queue has looked at
 
 local function full_queue(steps)
@@ -150,12 +171,12 @@ local function full_queue(steps)
   for _, step in ipairs(steps) do
     local id, key = step.queueId, queue_key(step.queueId)
     local used = redis.call('ZCARD', key)
-    local excess = used + kept_places(id, used) + wanted[id] - q.places[id]
+    local excess = used + kept_places(id, used) + wanted[id] - places(id)
     used_places[id] = used
     if excess > 0 then
       local removed = redis.call('ZREMRANGEBYSCORE', key, '-inf', int(now - q.placeMaxAgeMs))
       used_places[id], excess = used - removed, excess - removed
-      if excess > 0 then return {status = 'queue_full', queueId = id, retryAfter = promise(id, excess)} end
+      if excess > 0 then return {status = 'queue_full', queueId = id, retryAfter = full_retry_after(id, excess)} end
     end
   end
 end
@@ -199,6 +220,11 @@ local tier = balance >= q.cost and 'paid' or 'free'
 local cost = tier == 'paid' and q.cost or 0
 local steps = q.steps[tier]
 
+read_rates(steps)
+local draining = control('draining', 'all')
+if draining then
+  return cjson.encode({status = 'draining', retryAfter = ask_again_after(draining, now, 300, 60)})
+end
 if count >= q.userMax then
   return cjson.encode({status = 'user_busy', retryAfter = retry_after(steps[1].queueId, 1)})
 end
@@ -226,4 +252,6 @@ local eta = eta_seconds(steps[1].queueId, position + 1)
 add_event(now, {type = 'queued', taskId = q.taskId, attempt = 0, at = now, queueId = steps[1].queueId,
   step = 0, position = position, etaSeconds = eta or cjson.null}, q.maxlen)
 redis.call('PEXPIRE', KEYS[2], int(q.openTtlMs))
-return cjson.encode({status = 'accepted', taskId = q.taskId, tier = tier, steps = steps, createdAt = now})
+local slots = control('slots', steps[1].modelId .. ':' .. tier)
+return cjson.encode({status = 'accepted', taskId = q.taskId, tier = tier, steps = steps, createdAt = now,
+  slots = slots and slots.value})

@@ -5,7 +5,7 @@
 -- KEYS  as lib_task says
 -- ARGV  1 JSON: taskId, serviceId, userId, templateId, queueId, modelId, tier, step (what the message says), nonce,
 --         leaseMs, slots (limit), runMs (longest run of an attempt), graceMs, ttl {maxlen, streamMs, taskMs}
--- returns JSON: {status: claimed | duplicate | unknown | mismatch | busy | no_slot | wait_timeout | exhausted, …}
+-- returns JSON: {status: claimed | duplicate | unknown | mismatch | busy | lane_stopped | no_slot | wait_timeout | exhausted, …}
 
 local q = cjson.decode(ARGV[1])
 local now = now_ms()
@@ -26,6 +26,7 @@ local function claimed()
     isLast = step + 1 == #cjson.decode(record.steps)})
 end
 
+local clean = false -- whether holders whose lease has lapsed are to be dropped
 if record.state == 'running' then
   local lease = tonumber(redis.call('ZSCORE', KEYS[7], record.holder) or 0)
   if lease > now then
@@ -39,6 +40,7 @@ if record.state == 'running' then
     return cjson.encode({status = 'exhausted'})
   end
   redis.call('HSET', KEYS[1], 'state', 'queued', 'holder', '', 'epoch', '', 'waitingSince', record.waitingSince)
+  clean = true
 elseif record.nonce == q.nonce then
   -- A second copy of a claim whose attempt is over already: nobody would run what it claimed.
   return cjson.encode({status = 'busy', retryAfter = 1})
@@ -50,15 +52,28 @@ if waited > at.maxWaitMs then
   return cjson.encode({status = 'wait_timeout'})
 end
 
-if redis.call('ZCOUNT', KEYS[7], '(' .. int(now), '+inf') >= q.slots then
+-- No attempt begins: the delivery comes again, and is none of the task's attempts.
+local function refused(reason, after)
   if record.published == '0' and record.n == '1' then -- its producer could not say so, but here is the message
     redis.call('HSET', KEYS[1], 'published', '1')
     set_deadline(q.taskId, tonumber(record.waitingSince) + at.maxWaitMs - tonumber(record.waitedMs) + q.graceMs)
   end
-  local after = math.min(30, retry_after(q.queueId, turns_before(q.taskId, step, q.queueId, q.slots)))
   add_event(now, {type = 'backpressure', taskId = q.taskId, attempt = tonumber(record.attempt), at = now,
-    reason = 'no_slot', retryAfter = after}, q.ttl.maxlen)
-  return cjson.encode({status = 'no_slot', retryAfter = after})
+    reason = reason, retryAfter = after}, q.ttl.maxlen)
+  return cjson.encode({status = reason, retryAfter = after})
+end
+
+local control = read_controls(now)
+local stop = control('stopped', q.queueId)
+if stop then return refused('lane_stopped', ask_again_after(stop, now, 30, 30)) end
+
+-- Only a set that looks full is looked into: who is in it may be dead.
+local slots = slots_in_force(control, q.slots)
+if redis.call('ZCARD', KEYS[7]) >= slots then
+  if redis.call('ZCOUNT', KEYS[7], '(' .. int(now), '+inf') >= slots then
+    return refused('no_slot', math.min(30, retry_after(q.queueId, turns_before(q.taskId, step, q.queueId, slots))))
+  end
+  clean = true
 end
 
 -- Redis refuses a script for full memory only at its first write, if that one needs memory: so nothing is removed before.
@@ -68,7 +83,7 @@ record.epoch = int(add_event(now, {type = 'start', taskId = q.taskId, attempt = 
   step = step, templateId = at.templateId, queueId = at.queueId}, q.ttl.maxlen))
 record.holder = q.taskId .. ':' .. int(step) .. ':' .. record.epoch
 redis.call('ZADD', KEYS[7], int(now + q.leaseMs), record.holder)
-redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now))
+if clean then redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now)) end
 redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', record.attempt, 'epoch', record.epoch,
   'holder', record.holder, 'nonce', q.nonce, 'waitedMs', int(waited), 'waitingSince', int(now), 'startedAt', int(now))
 set_deadline(q.taskId, now + q.runMs + at.maxWaitMs - waited + q.graceMs)

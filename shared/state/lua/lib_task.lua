@@ -88,6 +88,31 @@ local function retry_after(queue_id, count)
   return math.min(300, math.max(1, eta_seconds(queue_id, count) or 5))
 end
 
+-- What an operator has set over the configured limits (controls.py), and still holds: what it is by kind and name.
+local function controls_in(text, now)
+  local all = text and cjson.decode(text) or {}
+  return function(kind, name)
+    local control = all[kind] and all[kind][name]
+    if control and (not control.untilMs or control.untilMs > now) then return control end
+  end
+end
+
+local function read_controls(now)
+  return controls_in(redis.call('HGET', KEYS[8], 'controls'), now)
+end
+
+-- The slots of the model and tier of KEYS[7].
+local function slots_in_force(control, configured)
+  local set = control('slots', string.match(KEYS[7], '^lock:model:(.*)$'))
+  return set and set.value or configured
+end
+
+-- Seconds after which to ask again whether a control has ended; `unknown` when that is up to an operator.
+local function ask_again_after(control, now, most, unknown)
+  if not control.untilMs then return unknown end
+  return math.min(most, math.max(1, math.ceil((control.untilMs - now) / 1000)))
+end
+
 -- How many steps of its queue must end before a waiting step's turn: those before it, less what runs at once.
 local function turns_before(task_id, step, queue_id, slots)
   local rank = redis.call('ZRANK', queue_key(queue_id), task_id .. ':' .. int(step)) or 0

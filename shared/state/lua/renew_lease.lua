@@ -10,6 +10,9 @@ local record = read_record('state', 'epoch')
 if record.state ~= 'running' or record.epoch ~= ARGV[1] then return 0 end
 local now = now_ms()
 local lease = tonumber(redis.call('ZSCORE', KEYS[7], ARGV[2]) or 0)
-if lease <= now and redis.call('ZCOUNT', KEYS[7], '(' .. int(now), '+inf') >= tonumber(ARGV[4]) then return 0 end
+if lease <= now then
+  local slots = slots_in_force(read_controls(now), tonumber(ARGV[4]))
+  if redis.call('ZCOUNT', KEYS[7], '(' .. int(now), '+inf') >= slots then return 0 end
+end
 redis.call('ZADD', KEYS[7], int(now + tonumber(ARGV[3])), ARGV[2])
 return 1

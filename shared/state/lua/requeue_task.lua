@@ -5,7 +5,7 @@
 -- KEYS  as lib_task says
 -- ARGV  1 JSON: messageId, step, refused (the lane answered 489), leaseMs, slots (limit), unpublishedMs,
 --         ttl {maxlen, streamMs, taskMs}
--- returns JSON: {status: ended | publish | published | failed, n, delaySeconds, code}
+-- returns JSON: {status: ended | publish | published | failed, n, delaySeconds, slots, code}
 
 local q = cjson.decode(ARGV[1])
 local now = now_ms()
@@ -21,13 +21,21 @@ local alive = lease > now
 local delay = math.min(60, 2 ^ tonumber(record.requeues)) -- seconds: 1, 2, 4 … 60
 -- Who is first comes back first: once it is known how fast the queue drains, a task waits for those before it only.
 local queue_id = step_of(record).queueId
-local turn = eta_seconds(queue_id, turns_before(record.taskId, q.step, queue_id, q.slots))
+local control = read_controls(now)
+local slots = slots_in_force(control, q.slots)
+local turn = eta_seconds(queue_id, turns_before(record.taskId, q.step, queue_id, slots))
 if turn then delay = math.min(delay, math.max(1, turn)) end
+local stop = control('stopped', queue_id) -- its lane would only refuse it
+if stop then delay = math.max(delay, ask_again_after(stop, now, 30, 30)) end
 if alive then delay = math.max(delay, math.ceil(q.leaseMs / 1000)) end
+
+local function publish(n)
+  return cjson.encode({status = 'publish', n = n, delaySeconds = delay, slots = slots})
+end
 
 if record[mark] then
   if record[mark] == record.n and record.published == '0' then
-    return cjson.encode({status = 'publish', n = tonumber(record.n), delaySeconds = delay})
+    return publish(tonumber(record.n))
   end
   return cjson.encode({status = 'published'})
 end
@@ -51,4 +59,4 @@ local n = tonumber(record.n) + 1
 redis.call('HSET', KEYS[1], mark, int(n), 'n', int(n), 'published', '0', 'requeues', int(tonumber(record.requeues) + 1))
 -- Whoever was to publish it may die first: then the next touch does, and not only when the waiting budget is over.
 if record.state == 'queued' then set_deadline(record.taskId, now + delay * 1000 + q.unpublishedMs) end
-return cjson.encode({status = 'publish', n = n, delaySeconds = delay})
+return publish(n)

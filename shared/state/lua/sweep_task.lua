@@ -8,6 +8,14 @@
 
 local q = cjson.decode(ARGV[1])
 local now = now_ms()
+
+-- Whether what kept the task waiting is that its lane takes nobody just now.
+local function is_held_up(record)
+  local control = read_controls(now)
+  return control('stopped', step_of(record).queueId)
+    or redis.call('ZCOUNT', KEYS[7], int(now), '+inf') >= slots_in_force(control, q.slots)
+end
+
 local record = read_record(unpack(END_FIELDS))
 if not record.state or ENDED[record.state] then
   redis.call('ZREM', KEYS[3], q.taskId)
@@ -28,7 +36,7 @@ elseif record.published == '0' and (tonumber(record.step) > 0 or tonumber(record
   -- Its producer had accepted it long ago: what is missing is only a message that a callback did not publish.
   set_deadline(q.taskId, now + q.unpublishedMs)
   return 'publish'
-elseif record.published == '1' and redis.call('ZCOUNT', KEYS[7], int(now), '+inf') >= q.slots then
+elseif record.published == '1' and is_held_up(record) then
   end_failed(record, now, 'wait_timeout', 'The task waited too long for its turn; nothing was charged.', q.ttl)
   return 'wait_timeout'
 end

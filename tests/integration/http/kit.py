@@ -263,7 +263,7 @@ class World:
         return sum(int(self.store.command("ZCARD", keys.queue(lane))) for lane in Lane)
 
     def dump(self) -> dict[str, Any]:
-        """Return all that Redis holds, but for the count of requests."""
+        """Return all that Redis holds, but for the counts of requests and refusals."""
         readers: Mapping[str, Callable[[str], Any]] = {
             "string": lambda key: self.store.command("GET", key),
             "hash": lambda key: sorted(pairs(self.store.command("HGETALL", key))),
@@ -275,7 +275,7 @@ class World:
         return {
             key: readers[self.store.command("TYPE", key)](key)
             for key in sorted(self.store.command("KEYS", "*"))
-            if not key.startswith("rate:")
+            if not key.startswith("rate:") and key != keys.TALLIES
         }
 
     # -- hands that move time --------------------------------------------------------------------------------------------
