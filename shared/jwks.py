@@ -21,6 +21,7 @@ from typing import Any
 from jwt import PyJWK
 
 from shared.errors import AuthRequired, AuthUnavailable
+from shared.logs import LogEvent, carried, event
 
 log = logging.getLogger(__name__)
 PUBLISHED_KEY_ALGORITHMS = ("RS256", "ES256")
@@ -92,7 +93,9 @@ class _Fetch:
     def __init__(self, url: str, timeout_seconds: float) -> None:
         self._keys: Mapping[str, PyJWK] = {}
         arguments = (url, timeout_seconds)
-        self._thread = threading.Thread(target=self._run, args=arguments, name="published-keys", daemon=True)
+        self._thread = threading.Thread(
+            target=carried(self._run), args=arguments, name="published-keys", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -108,7 +111,7 @@ class _Fetch:
         try:
             self._keys = read_keys(_download(url, timeout_seconds))
         except Exception as error:  # noqa: BLE001  # the thread's edge: whatever it was, there are no keys
-            log.warning("the issuer's keys: %s: %s", type(error).__name__, error)
+            event(log, LogEvent.ISSUER_KEYS_AWAY, error=error)
 
 
 def read_keys(document: bytes) -> dict[str, PyJWK]:

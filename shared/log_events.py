@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import Enum
 from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING
 
-BOUND = ("function", "task", "lane", "step", "attempt", "trace", "span", "request_id")
+BOUND = ("function", "action", "task", "lane", "step", "attempt", "trace", "span", "request_id")
 """Facts that a line has from where it is said, when they are known there: see `shared.logs.bind`."""
 ERROR_FACT = "error"
 """What a line about an error has: its code, or its type; its text is its `reason`, where that is ours."""
@@ -67,10 +67,10 @@ class LogEvent(Enum):
     TASK_ADMITTED = (
         INFO,
         "a task has been admitted and handed to the queue",
-        "action tier steps admit_ms publish_ms",
+        "tier steps admit_ms publish_ms",
     )
-    TASK_REPEATED = (INFO, "a repeated request got the task of the first", "action")
-    ADMISSION_REFUSED = (INFO, "a task was not admitted", "action status retry_after_seconds")
+    TASK_REPEATED = (INFO, "a repeated request got the task of the first", "")
+    ADMISSION_REFUSED = (INFO, "a task was not admitted", "status retry_after_seconds")
     REQUEST_REFUSED = (DEBUG, "a request was refused", "status retry_after_seconds")
     TASK_CANCELLED = (INFO, "a user cancelled a task", "state")
     USER_DELETED = (INFO, "a user's data have been deleted", "tasks")
@@ -79,14 +79,14 @@ class LogEvent(Enum):
     PUBLISH_TRY_FAILED = (
         WARNING,
         "a publish was not confirmed",
-        "tries publish_ms",
+        "n delay_ms tries publish_ms",
         "QStash's answer or its absence is the error; 4xx: its token or a URL is wrong, else its status page",
     )
     PUBLISH_FAILED = (
         ERROR,
         "a task could not be handed to the queue and has ended, refunded",
         "",
-        "look at publish_try_failed just before; users are told to come back",
+        "look at publish_try_failed just before; its user was told to come back",
     )
     PUBLISH_UNCONFIRMED = (
         WARNING,
@@ -100,7 +100,7 @@ class LogEvent(Enum):
         "",
         "nothing: QStash calls again, and it may be deleted by hand",
     )
-    CALLBACK_DECIDED = (INFO, "a callback has been answered", "callback decision delivery_status delay_ms")
+    CALLBACK_DECIDED = (INFO, "a callback has been answered", "callback decision delivery_status")
     TASK_SWEPT = (
         WARNING,
         "a task was overdue and has been ended, refunded",
@@ -134,10 +134,10 @@ class LogEvent(Enum):
     )
 
     # -- a lane ----------------------------------------------------------------------------------------------
-    DELIVERY_RECEIVED = (DEBUG, "a delivery came", "template n")
+    DELIVERY_RECEIVED = (DEBUG, "a delivery came", "template")
     STEP_CLAIMED = (INFO, "an attempt begins", "template model waited_ms claim_ms")
     CLAIM_REFUSED = (INFO, "a delivery got no attempt", "decision retry_after_seconds")
-    FIRST_TOKEN = (INFO, "the model's first token came", "ttft_ms")
+    FIRST_TOKEN = (INFO, "the model's first words are there for their reader", "stored_ms")
     STEP_FINISHED = (
         INFO,
         "an attempt finished its step",
@@ -188,7 +188,7 @@ class LogEvent(Enum):
         WARNING,
         "the provider refuses the response_format",
         "model",
-        "json_mode_refused: set the provider's _JSON_MODE to none, or to what it takes, to spare a request",
+        "set the provider's _JSON_MODE to none, or to what it takes, to spare a request each time",
     )
     ANSWER_REPAIRED = (
         WARNING,

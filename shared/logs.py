@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import logging
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -29,11 +30,23 @@ from shared.log_events import ERROR_FACT, LogEvent
 from shared.log_lines import Fact, HumanLines, JsonLines
 from shared.settings import LogFormat, LogSettings
 
-__all__ = ["SERVERS", "LogEvent", "bind", "carried", "event", "set_up_logs", "trace_facts"]
+__all__ = [
+    "SERVERS",
+    "LogEvent",
+    "also",
+    "bind",
+    "carried",
+    "event",
+    "request_facts",
+    "set_up_logs",
+    "trace_facts",
+]
 SERVERS = ("gunicorn.error", "gunicorn.access", "uvicorn.error", "uvicorn.access")
 """Loggers that get handlers of their own later than this: only a filter of the logger itself stays."""
 log = logging.getLogger(__name__)
 _bound: ContextVar[Mapping[str, Fact]] = ContextVar("bound", default=MappingProxyType({}))
+_REQUEST_ID = re.compile(r'"requestId"\s*:\s*"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"')
+MAX_CONTEXT_CHARS = 8_000
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -41,26 +54,29 @@ R = TypeVar("R")
 def event(
     logger: logging.Logger,
     what: LogEvent,
+    facts: Mapping[str, Fact] = MappingProxyType({}),
+    /,
     *,
     error: BaseException | str | None = None,
     traced: bool = False,
     level: int | None = None,
-    **facts: Fact,
+    **more: Fact,
 ) -> None:
     """Log that something happened.
 
     Args:
         logger: the module's own.
         what: what happened; it names the facts that belong to it.
+        facts: what is known of it.
         error: what went wrong: its code or type is a fact, its text is told when it is ours.
         traced: whether the error's stack is told too: it is one that nobody expected.
         level: another level than the event's own.
-        facts: numbers, and words without blanks; None leaves one out.
+        more: further facts. A fact is a number, or a word without blanks; None leaves it out.
     """
     level = what.level if level is None else level
     if not logger.isEnabledFor(level):
         return
-    extra: dict[str, Any] = {"event": what, "facts": {ERROR_FACT: _code_of(error), **facts}}
+    extra: dict[str, Any] = {"event": what, "facts": {ERROR_FACT: _code_of(error), **facts, **more}}
     if isinstance(error, SluiceError):
         extra["reason"] = str(error)
     exc_info = error if traced and isinstance(error, BaseException) else None
@@ -83,6 +99,11 @@ def bind(**facts: Fact) -> Iterator[None]:
         _bound.reset(token)
 
 
+def also(**facts: Fact) -> None:
+    """Give every line that follows these facts too, until the innermost `bind` around ends."""
+    _bound.set({**_bound.get(), **facts})
+
+
 def carried(call: Callable[P, R]) -> Callable[P, R]:
     """Return `call` for another thread, to run with all that is bound here and now."""
     return functools.partial(contextvars.copy_context().run, call)
@@ -94,6 +115,12 @@ def trace_facts(traceparent: str | None) -> dict[str, Fact]:
         return {}
     _version, trace, span, _flags = traceparent.split("-")
     return {"trace": trace, "span": span}
+
+
+def request_facts(header: Callable[[str], str | None]) -> dict[str, Fact]:
+    """Return what the platform calls this request: Lambda's adapter hands over the invocation's context."""
+    found = _REQUEST_ID.search((header("x-amzn-request-context") or "")[:MAX_CONTEXT_CHARS])
+    return {"request_id": found[1]} if found else {}
 
 
 class _Rerouted(Discretion):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from shared.errors import (
     StoreUnavailable,
     UserBusy,
 )
+from shared.logs import LogEvent, also, event
 from shared.routing import Plan, Template, Tier
 from shared.state.keys import TaskRef
 from shared.state.lifecycle import Admission, Admitted, State
@@ -92,11 +94,15 @@ class Admissions:
             IdempotencyMismatch: the key belongs to another request.
             PublishFailed: the task has ended and all is given back.
         """
+        began = time.monotonic()
         admitted = self._admit(submission)
         if admitted.status == "replay" and admitted.task_id != submission.task_id:
             return self._replay(admitted.task_id or "", submission.idempotency_key)
+        admitted_at = time.monotonic()
         record = self._new_record(submission, admitted)
+        also(task=submission.task_id)
         self._publish(record, submission.idempotency_key)
+        _tell_admission(record, admit_ms=_ms(admitted_at - began), publish_ms=_ms_since(admitted_at))
         return self._accepted(record, replay=False)
 
     def again(self, task_id: str) -> dict[str, Any]:
@@ -174,14 +180,15 @@ class Admissions:
             idempotency_key=idempotency_key,
         )
         if state in {State.FAILED, State.CANCELLED, "unknown"}:
+            event(log, LogEvent.PUBLISH_FAILED, error=PublishFailed.code, task=ref.task_id)
             raise PublishFailed
 
     def _confirm(self, ref: TaskRef) -> None:
         """Note that QStash has the message; with Redis away just now, the sweep decides by what it finds."""
         try:
             self._tasks.confirm_publish(ref, 0, 1)
-        except StoreUnavailable:
-            log.exception("the publish of %s could not be confirmed", ref.task_id)
+        except StoreUnavailable as error:
+            event(log, LogEvent.PUBLISH_UNCONFIRMED, error=error, task=ref.task_id)
 
     def _replay(self, task_id: str, idempotency_key: str | None) -> dict[str, Any]:
         """Answer a repeated request; a task that was admitted and never published is published now.
@@ -194,6 +201,7 @@ class Admissions:
             self._publish(record, idempotency_key)
         elif record["published"] == "0" and self._record(task_id).get("errorCode") == PublishFailed.code:
             self._give_back(ref_of(record), idempotency_key)
+        event(log, LogEvent.TASK_REPEATED, task=task_id)
         return self._accepted(record, replay=True)
 
     def _accepted(self, record: Mapping[str, Any], *, replay: bool) -> dict[str, Any]:
@@ -222,3 +230,17 @@ def _raise_refusal(admitted: Admitted) -> None:
         raise UserBusy(retry_after_seconds=after)
     if admitted.status == "mismatch":
         raise IdempotencyMismatch
+
+
+def _tell_admission(record: Mapping[str, Any], *, admit_ms: int, publish_ms: int) -> None:
+    steps = json.loads(record["steps"])
+    facts = {"lane": steps[0]["queueId"], "tier": record["tier"], "steps": len(steps)}
+    event(log, LogEvent.TASK_ADMITTED, facts, admit_ms=admit_ms, publish_ms=publish_ms)
+
+
+def _ms_since(began: float) -> int:
+    return _ms(time.monotonic() - began)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -41,12 +41,18 @@ from shared.config import ActionsSettings
 from shared.errors import (
     NON_RETRYABLE,
     AuthRequired,
+    Draining,
     InvalidRequest,
+    MessageError,
     MethodNotAllowed,
     NotFound,
+    PublishFailed,
     QueueFull,
+    SignatureError,
     SluiceError,
+    UserBusy,
 )
+from shared.logs import LogEvent, also, bind, event, request_facts, trace_facts
 from shared.messages import parse_probe, trace_of
 from shared.routing import Action
 from shared.signature import read_signed
@@ -140,13 +146,16 @@ class Application:
 
     def answer(self, request: Request) -> Response:
         """Answer one request; never raises."""
-        try:
-            response = self._route(request)
-        except SluiceError as error:
-            response = refusal(error)
-        except Exception:
-            log.exception("%s /%s failed", request.method, request.path.split("/")[1])
-            response = refusal(SluiceError())
+        with bind(**request_facts(request.headers.get)):
+            try:
+                response = self._route(request)
+            except SluiceError as error:
+                _tell_refusal(request, error)
+                response = refusal(error)
+            except Exception as error:  # noqa: BLE001 - the handler's edge; told with its stack
+                told = {"method": request.method, "path": _first_part(request)}
+                event(log, LogEvent.REQUEST_FAILED, told, error=error, traced=True)
+                response = refusal(SluiceError())
         skip_body(request)
         return self._with_cors(request, response)
 
@@ -217,10 +226,12 @@ class Application:
         if name not in set(Action):
             raise NotFound("There is no such action.")
         _require_method(request, "POST")
+        traceparent = trace_of(request.headers.get("traceparent"))
+        also(action=name, **trace_facts(traceparent))
         call = Call(
             user_id=self._user(request),
             idempotency_key=_idempotency_key(request),
-            traceparent=trace_of(request.headers.get("traceparent")),
+            traceparent=traceparent,
             preferred_locale="zh" if request.accept_languages.best_match(["en", "zh"]) == "zh" else "en",
         )
         return answer_json(self.services.run(Action(name), call, _sent(request)), HTTPStatus.ACCEPTED)
@@ -272,8 +283,6 @@ def _contract(request: Request) -> Response:
 
 def refusal(error: SluiceError) -> Response:
     """Turn an error into its answer; what a signature check found stays in the log."""
-    if error.status in {HTTPStatus.INTERNAL_SERVER_ERROR, NON_RETRYABLE} or error.code == "bad_signature":
-        log.warning("refused: %s", error)
     message = _HIDDEN.get(error.code, str(error))
     body: dict[str, Any] = {"ok": False, "error": error.code, "message": message}
     headers: dict[str, str] = {}
@@ -291,6 +300,29 @@ def refusal(error: SluiceError) -> Response:
     response = answer_json(body, error.status)
     response.headers.update(headers)
     return response
+
+
+def _tell_refusal(request: Request, error: SluiceError) -> None:
+    """Log a refusal: whether somebody has to act on it decides as what."""
+    facts = {"status": error.status, "retry_after_seconds": error.retry_after_seconds}
+    match error:
+        case SignatureError():
+            event(log, LogEvent.SIGNATURE_REFUSED, error=error, path=_first_part(request))
+        case MessageError():
+            event(log, LogEvent.MESSAGE_REFUSED, error=error)
+        case QueueFull() | UserBusy() | Draining():
+            lane = error.queue_id if isinstance(error, QueueFull) else None
+            event(log, LogEvent.ADMISSION_REFUSED, facts, error=error, lane=lane)
+        case PublishFailed():
+            pass  # told where it failed
+        case _ if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            event(log, LogEvent.REQUEST_UNAVAILABLE, facts, error=error)
+        case _:  # its text may name what a stranger has sent
+            event(log, LogEvent.REQUEST_REFUSED, facts, error=error.code)
+
+
+def _first_part(request: Request) -> str:
+    return f"/{request.path.split('/')[1]}"
 
 
 def _require_method(request: Request, *methods: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,10 +20,13 @@ from shared.actions.images import Images
 from shared.actions.producer import Producer
 from shared.actions.sweeper import Sweeper, outgoing_of, ref_of, steps_of
 from shared.errors import NON_RETRYABLE, MessageError
+from shared.logs import LogEvent, event
 from shared.messages import TaskMessage, parse_message
 from shared.routing import Tier
 from shared.state.lifecycle import State
 from shared.state.tasks import Tasks
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,9 @@ class Callbacks:
         if not _at_later_step(record, callback.message.step):
             return {"status": "nothing_to_do"}
         published = self._sweeper.publish_step(record or {})
-        return {"status": "published" if published else "nothing_to_do"}
+        status = "published" if published else "nothing_to_do"
+        _tell("step", callback, status, level=logging.DEBUG)  # what was published tells of itself
+        return {"status": status}
 
     def failure(self, body: bytes) -> dict[str, Any]:
         """Decide what becomes of a task whose message QStash gave up on: nothing, a new one, or its end.
@@ -84,6 +91,7 @@ class Callbacks:
         waited = callback.status == HTTPStatus.TOO_MANY_REQUESTS
         if callback.dead_letter and (waited or status in {"publish", "published"}):
             self._producer.forget_dead_letter(callback.dead_letter)
+        _tell("failure", callback, status)
         return {"status": status}
 
     def _after_failure(self, callback: Callback) -> str:
@@ -109,9 +117,33 @@ class Callbacks:
 
     def sweep(self) -> dict[str, Any]:
         """End or publish whatever is overdue, and delete the images that nobody will read."""
-        outcomes = self._sweeper.sweep()
-        return {"status": "swept", "outcomes": outcomes, "images": self._images.sweep()}
+        began = time.monotonic()
+        outcomes, images = self._sweeper.sweep(), self._images.sweep()
+        event(
+            log,
+            LogEvent.SWEPT,
+            level=None if outcomes or images else logging.DEBUG,
+            ended=sum(outcomes.get(ended, 0) for ended in ("lost", "wait_timeout")),
+            published=outcomes.get("publish", 0),
+            images=images,
+            sweep_ms=round((time.monotonic() - began) * 1000),
+        )
+        return {"status": "swept", "outcomes": outcomes, "images": images}
 
 
 def _at_later_step(record: Mapping[str, Any] | None, step: int) -> bool:
     return record is not None and int(record["step"]) > step and record["state"] == State.QUEUED
+
+
+def _tell(name: str, callback: Callback, decision: str, level: int | None = None) -> None:
+    event(
+        log,
+        LogEvent.CALLBACK_DECIDED,
+        level=level,
+        task=callback.message.task_id,
+        lane=callback.message.queue_id,
+        step=callback.message.step,
+        callback=name,
+        decision=decision,
+        delivery_status=callback.status,
+    )

@@ -7,15 +7,19 @@ a hash.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from shared.actions.images import Images
 from shared.actions.sweeper import ref_of
 from shared.errors import UserBusy
+from shared.logs import LogEvent, event
 from shared.state.erasure import ROUNDS, Erased, active_tasks, erase_user
 from shared.state.lifecycle import State
 from shared.state.store import Store
 from shared.state.tasks import Tasks
+
+log = logging.getLogger(__name__)
 
 
 class Deletion:
@@ -40,6 +44,7 @@ class Deletion:
             images += self._images.forget_all(user_id)
             erased = erase_user(self._store, user_id)
             if erased is not None:
+                event(log, LogEvent.USER_DELETED, tasks=erased.tasks)
                 return self._answer(erased, cancelled, images)
         raise UserBusy(retry_after_seconds=1)
 

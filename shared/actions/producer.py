@@ -20,6 +20,8 @@ import httpx
 
 from shared.config import ActionsSettings
 from shared.errors import PublishFailed
+from shared.log_lines import Fact
+from shared.logs import LogEvent, event
 from shared.messages import TaskMessage
 from shared.routing import Tier
 from shared.state import keys
@@ -66,18 +68,30 @@ class Producer:
         """
         url = f"{self._settings.qstash.url}/v2/publish/{self._destination(outgoing)}"
         body, headers = self._message(outgoing).to_bytes(), self._headers(outgoing)
-        for attempt in range(1, TRIES + 1):
+        began, where = time.monotonic(), _facts_of(outgoing)
+        for tries in range(1, TRIES + 1):
+            refused = False
             try:
                 answer = self._http().post(url, content=body, headers=headers)
             except httpx.HTTPError as error:
                 reason = type(error).__name__
             else:
                 if answer.is_success:
+                    # An admission tells of its first message itself.
+                    level = logging.DEBUG if (outgoing.index, outgoing.n) == (0, 1) else None
+                    event(log, LogEvent.STEP_PUBLISHED, where, level=level, publish_ms=_ms_since(began))
                     return
-                reason = f"status {answer.status_code}"
-                if answer.is_client_error:
-                    break
-            log.warning("publish %s of %s failed: %s", attempt, outgoing.ref.task_id, reason)
+                reason, refused = f"status_{answer.status_code}", answer.is_client_error
+            event(
+                log,
+                LogEvent.PUBLISH_TRY_FAILED,
+                where,
+                error=reason,
+                tries=tries,
+                publish_ms=_ms_since(began),
+            )
+            if refused:
+                break
         raise PublishFailed
 
     def forget_dead_letter(self, dead_letter: str) -> None:
@@ -90,10 +104,10 @@ class Producer:
         try:
             answer = self._http().delete(url, headers=self._authorization)
         except httpx.HTTPError as error:
-            log.warning("dead letter %s could not be deleted: %s", dead_letter, type(error).__name__)
+            event(log, LogEvent.DEAD_LETTER_KEPT, error=error)
             raise PublishFailed from None
         if not answer.is_success and answer.status_code != HTTPStatus.NOT_FOUND:
-            log.warning("dead letter %s could not be deleted: status %s", dead_letter, answer.status_code)
+            event(log, LogEvent.DEAD_LETTER_KEPT, error=f"status_{answer.status_code}")
             raise PublishFailed
 
     @property
@@ -150,3 +164,17 @@ class Producer:
         if outgoing.delay_seconds > 0:
             headers["Upstash-Delay"] = f"{math.ceil(outgoing.delay_seconds)}s"
         return headers
+
+
+def _facts_of(outgoing: Outgoing) -> dict[str, Fact]:
+    return {
+        "task": outgoing.ref.task_id,
+        "lane": outgoing.step.lane,
+        "step": outgoing.index,
+        "n": outgoing.n,
+        "delay_ms": round(outgoing.delay_seconds * 1000) or None,
+    }
+
+
+def _ms_since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

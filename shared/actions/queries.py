@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from shared.actions.images import Images
 from shared.actions.sweeper import Sweeper, ref_of
 from shared.config import ActionsSettings
 from shared.errors import NotFound
+from shared.logs import LogEvent, event
 from shared.routing import Tier
 from shared.state.lifecycle import State
 from shared.state.quota import read_quota
@@ -18,6 +20,7 @@ from shared.state.records import list_services, newest_tasks, read_resume, read_
 from shared.state.store import Store
 from shared.state.tasks import Tasks
 
+log = logging.getLogger(__name__)
 _RESUME_FIELDS = {
     "summary": "summary",
     "text": "summaryText",
@@ -62,6 +65,7 @@ class Queries:
         state = self._tasks.cancel(ref_of(record))
         if state is None:
             raise NotFound
+        event(log, LogEvent.TASK_CANCELLED, task=task_id, state=state)
         self._images.forget_read({**record, "state": state})
         return {"ok": True, "taskId": task_id, "state": state}
 

@@ -22,6 +22,7 @@ from typing import IO
 
 from shared.actions.readers.answer import MAX_ANSWER_BYTES, Answer, Kind, Outcome
 from shared.errors import ReadersBusy
+from shared.logs import LogEvent, event
 
 log = logging.getLogger(__name__)
 BUSY_SHARE = 0.5
@@ -67,9 +68,16 @@ class Sandbox:
                 timer.cancel()
         took_seconds = time.monotonic() - started
         answer = Answer.from_bytes(said)
-        facts = (kind.value, len(data), answer and answer.outcome.value, process.returncode)
-        times = (int(took_seconds * 1000), int(computed_seconds * 1000))
-        log.info("read a file: kind=%s bytes=%d outcome=%s exit=%d ms=%d cpu_ms=%d", *facts, *times)
+        event(
+            log,
+            LogEvent.FILE_READ,
+            kind=kind.value,
+            size_bytes=len(data),
+            outcome=answer.outcome.value if answer else "none",
+            exit_status=process.returncode,
+            run_ms=int(took_seconds * 1000),
+            cpu_ms=int(computed_seconds * 1000),
+        )
         if answer is not None:
             return answer
         late = process.returncode == -signal.SIGKILL and time.monotonic() >= deadline

@@ -15,6 +15,7 @@ from typing import Any
 
 from shared.actions.producer import Outgoing, Producer
 from shared.errors import PublishFailed
+from shared.logs import LogEvent, event
 from shared.routing import Tier
 from shared.state.keys import TaskRef
 from shared.state.lifecycle import Step
@@ -81,15 +82,16 @@ class Sweeper:
         if outcome == "publish":
             self.publish_step(record)
         if outcome in {"lost", "wait_timeout"}:
-            log.warning("task %s was overdue and has been ended: %s", task_id, outcome)
+            index = int(record["step"])
+            event(log, LogEvent.TASK_SWEPT, task=task_id, lane=step.lane, step=index, outcome=outcome)
         return outcome
 
     def touch(self, task_id: str) -> str:
         """Look after one task on the way to something else, which a failing publish must not stop."""
         try:
             return self.sweep_task(task_id)
-        except PublishFailed:
-            log.warning("task %s could not be published by this touch", task_id)
+        except PublishFailed as error:
+            event(log, LogEvent.TOUCH_UNPUBLISHED, error=error, task=task_id)
             return "unpublished"
 
     def sweep(self, limit: int = 500) -> dict[str, int]:

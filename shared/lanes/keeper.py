@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from shared.errors import AttemptLost, RetryableTaskError, StoreUnavailable
+from shared.logs import LogEvent, carried, event
 from shared.state.lifecycle import Attempt
 from shared.state.tasks import Tasks
 
@@ -42,7 +43,9 @@ class Keeper:
         self._lease_seconds = lease_seconds
         self._run_seconds = run_seconds
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name=f"keeper-{attempt.holder}", daemon=True)
+        self._thread = threading.Thread(
+            target=carried(self._keep), name=f"keeper-{attempt.holder}", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -66,8 +69,8 @@ class Keeper:
                     self._stop.stop(AttemptLost())
                     return
                 renewed = now
-            except StoreUnavailable:
-                log.warning("the lease of %s could not be renewed", self._attempt.holder)
+            except StoreUnavailable as error:
+                event(log, LogEvent.LEASE_NOT_RENEWED, error=error)
                 if time.monotonic() - renewed >= self._lease_seconds:
                     self._stop.stop(RetryableTaskError("store_unavailable", "Redis was away for too long."))
                     return

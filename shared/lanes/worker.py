@@ -39,6 +39,7 @@ from shared.lanes.guards import check_delivery
 from shared.lanes.keeper import Keeper
 from shared.lanes.materials import gather, result_of
 from shared.llm.runner import Outcome, StopSignal, TemplateCall, run_template, warm
+from shared.logs import LogEvent, also, bind, event, request_facts, trace_facts
 from shared.messages import Probe, TaskMessage
 from shared.routing import templates_of
 from shared.state.blobs import BlobStore
@@ -114,18 +115,14 @@ class Worker:
 
     def answer(self, request: Request) -> Response:
         """Answer one delivery; never raises, never redirects."""
-        try:
-            answer = self._deliver(request)
-        except SignatureError as error:
-            log.warning("refused, signature: %s", error)
-            answer = Answer(error.status, {"error": error.code})
-        except SluiceError as error:
-            log.warning("refused: %s", error)
-            body = {"error": error.code, "message": str(error)}
-            answer = Answer(error.status, body, error.retry_after_seconds)
-        except Exception:
-            log.exception("a delivery failed")
-            answer = Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "internal"}, 5)
+        with bind(lane=self.settings.lane, **request_facts(request.headers.get)):
+            try:
+                answer = self._deliver(request)
+            except SluiceError as error:
+                answer = _refusal(error)
+            except Exception as error:  # noqa: BLE001 - the handler's edge; told with its stack
+                event(log, LogEvent.DELIVERY_FAILED, error=error, traced=True)
+                answer = Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "internal"}, 5)
         skip_body(request)
         return answer.to_response()
 
@@ -135,9 +132,21 @@ class Worker:
         if isinstance(message, Probe):
             self.store.command("PING")
             return Answer(HTTPStatus.OK, message.answer(s.lane))
+        also(task=message.task_id, step=message.step, **trace_facts(message.traceparent))
+        event(log, LogEvent.DELIVERY_RECEIVED, template=message.template_id)
+        began = time.monotonic()
         claim = self._claim(message)
         if claim.attempt is None:
             return self._refused(claim)
+        also(attempt=claim.attempt.number)
+        event(
+            log,
+            LogEvent.STEP_CLAIMED,
+            template=message.template_id,
+            model=message.model_id,
+            waited_ms=max(0, round(time.time() * 1000) - message.enqueued_at),
+            claim_ms=_ms_since(began),
+        )
         return self._run_attempt(message, claim.attempt)
 
     def _claim(self, message: TaskMessage) -> Claim:
@@ -154,25 +163,31 @@ class Worker:
         status = _CLAIM_STATUS[claim.status]
         if claim.status in {"unknown", "mismatch"}:
             raise MessageError(f"the task's record does not agree: {claim.status}")
+        after = claim.retry_after_seconds
+        event(log, LogEvent.CLAIM_REFUSED, decision=claim.status, retry_after_seconds=after)
         return Answer(status, {"status": claim.status}, claim.retry_after_seconds)
 
     def _run_attempt(self, message: TaskMessage, attempt: Attempt) -> Answer:
         """Run a claimed attempt to one of its ends; its slot is given back, or its lease lapses."""
+        began, cause = time.monotonic(), Exception()
         try:
             return self._produce(message, attempt)
         except PermanentTaskError as error:
-            return self._fail(attempt, error)
+            cause, answer = error, self._fail(attempt, error)
         except RetryableTaskError as error:
-            return self._try_later(message, attempt, error)
+            cause, answer = error, self._try_later(message, attempt, error)
         except AttemptLost:
             # Nearly always superseded; but a lapsed lease whose slot went to others leaves the task ours.
-            return self._release(attempt, RetryableTaskError("lease_lost", "The attempt lost its lease."))
+            cause = RetryableTaskError("lease_lost", "The attempt lost its lease.")
+            answer = self._release(attempt, cause)
         except StoreUnavailable as error:
-            log.warning("attempt %s: the store is away", attempt.holder)
-            return self._release(attempt, RetryableTaskError(error.code, str(StoreUnavailable())))
-        except Exception:
-            log.exception("attempt %s failed", attempt.holder)
-            return self._release(attempt, RetryableTaskError("internal", "Something went wrong here."))
+            cause = RetryableTaskError(error.code, str(StoreUnavailable()))
+            answer = self._release(attempt, cause)
+        except Exception as error:  # noqa: BLE001 - the attempt's edge; told with its stack
+            cause = error
+            answer = self._release(attempt, RetryableTaskError("internal", "Something went wrong here."))
+        _tell_end(answer, cause, began)
+        return answer
 
     def _produce(self, message: TaskMessage, attempt: Attempt) -> Answer:
         """Run the model while the lease is kept, then finish; raises what ended the attempt instead."""
@@ -187,8 +202,9 @@ class Worker:
         with keeper, self._writer(attempt) as writer:
             outcome = self._call_model(self._template_call(message, attempt), attempt, stop, writer)
             writer.drain()
-            latency_ms = round((time.monotonic() - started) * 1000)
+            latency_ms = _ms_since(started)
             status = self.tasks.finish(attempt, result_of(message.template_id, attempt, outcome, latency_ms))
+        _tell_finish(status, outcome, started, latency_ms)
         return Answer(HTTPStatus.OK, {"status": "done" if status == "step_done" else status})
 
     def _writer(self, attempt: Attempt) -> AttemptWriter:
@@ -251,3 +267,60 @@ class Worker:
         if status == "exhausted":
             return Answer(NON_RETRYABLE, {"status": "failed", "error": error.code})
         return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "retrying", "error": error.code}, after)
+
+
+def _refusal(error: SluiceError) -> Answer:
+    """Say why a delivery is not taken; what a signature check found is for the log."""
+    if isinstance(error, SignatureError):
+        event(log, LogEvent.SIGNATURE_REFUSED, error=error)
+        return Answer(error.status, {"error": error.code})
+    after = error.retry_after_seconds
+    if isinstance(error, MessageError):
+        event(log, LogEvent.MESSAGE_REFUSED, error=error)
+    elif error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        event(log, LogEvent.REQUEST_UNAVAILABLE, error=error, status=error.status, retry_after_seconds=after)
+    else:
+        event(log, LogEvent.REQUEST_REFUSED, error=error, status=error.status)
+    return Answer(error.status, {"error": error.code, "message": str(error)}, after)
+
+
+def _tell_finish(status: str, outcome: Outcome, started: float, latency_ms: int) -> None:
+    run_ms = _ms_since(started)
+    if status == "superseded":
+        event(log, LogEvent.ATTEMPT_SUPERSEDED, run_ms=run_ms)
+        return
+    event(
+        log,
+        LogEvent.STEP_FINISHED,
+        decision=status,
+        ttft_ms=outcome.first_token_ms,
+        run_ms=run_ms,
+        finish_ms=run_ms - latency_ms,
+        tokens_in=outcome.usage.get("promptTokens"),
+        tokens_out=outcome.usage.get("completionTokens"),
+    )
+
+
+def _tell_end(answer: Answer, cause: Exception, began: float) -> None:
+    """Tell how an attempt ended that did not finish, and why: one line, whatever became of it."""
+    status, run_ms = answer.body.get("status", "left_to_its_lease"), _ms_since(began)
+    if not isinstance(cause, SluiceError):
+        what = LogEvent.ATTEMPT_BROKE
+    elif status == "superseded":
+        event(log, LogEvent.ATTEMPT_SUPERSEDED, run_ms=run_ms)
+        return
+    else:
+        what = LogEvent.ATTEMPT_FAILED if status == "failed" else LogEvent.ATTEMPT_RELEASED
+    event(
+        log,
+        what,
+        error=cause,
+        traced=what is LogEvent.ATTEMPT_BROKE,
+        decision=status,
+        retry_after_seconds=answer.retry_after_seconds,
+        run_ms=run_ms,
+    )
+
+
+def _ms_since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

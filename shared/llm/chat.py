@@ -34,6 +34,7 @@ from shared.llm.stop import StopSignal
 from shared.llm.templates import Spec
 from shared.llm.thoughts import ThoughtFilter
 from shared.llm.transport import StreamTransport
+from shared.logs import LogEvent, event
 from shared.routing import Model
 
 log = logging.getLogger(__name__)
@@ -80,8 +81,8 @@ class ProviderChat(ChatOpenAI):
         payload["max_tokens"] = payload.pop("max_completion_tokens")
         payload["stream_options"] = {"include_usage": True}
         finished, thoughts = False, ThoughtFilter()
-        for event in self._events(payload):
-            chunk = _message_chunk(event, thoughts)
+        for piece in self._events(payload):
+            chunk = _message_chunk(piece, thoughts)
             finished = finished or "finish_reason" in chunk.response_metadata
             yield chunk
         if not finished:
@@ -104,7 +105,7 @@ class ProviderChat(ChatOpenAI):
             if not extra:
                 raise
         answer = self._post(payload)
-        log.warning("%s refuses the response_format (json_mode_refused)", self.model_name)
+        event(log, LogEvent.JSON_MODE_REFUSED, model=self.model_name)
         self.extra_body = None  # for a repair, which is a second call
         return answer
 

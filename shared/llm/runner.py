@@ -25,6 +25,7 @@ from shared.llm.prompts import Locale, TemplateCall, fill, load_prompt, load_rep
 from shared.llm.reader import LOOP, Reader, TalksOn
 from shared.llm.stop import StopSignal
 from shared.llm.templates import SPECS, Spec
+from shared.logs import LogEvent, event
 from shared.routing import Template
 
 if TYPE_CHECKING:
@@ -165,7 +166,8 @@ def _structured(call: TemplateCall, output: type[Output], chat: BaseChatModel, r
         first = unusable
     reader.warnings.append("repaired")
     # No word of the answer: it is made of a user's material.
-    log.warning("%s: %s answered %s (%s)", call.template, call.model, first.code, reader.finish_reason)
+    told = {"template": call.template, "model": call.model, "finish_reason": reader.finish_reason or None}
+    event(log, LogEvent.ANSWER_REPAIRED, told, error=first.code)
     again = prompt + ChatPromptTemplate([("ai", "{answer}"), ("human", load_repair(call.locale))])
     try:
         _ask(chat, again, values | {"answer": _shown(reader), "problems": first.problems}, reader)

@@ -21,6 +21,7 @@ from typing import Self
 
 from shared.config import StreamSettings
 from shared.errors import AttemptLost, SluiceError, StoreUnavailable
+from shared.logs import LogEvent, carried, event
 from shared.state.store import CommandRefused, Store
 from shared.stream.events import Event, Resync, TokenBatch, encode
 
@@ -103,7 +104,9 @@ class AttemptWriter:
         self._n = 0
         self._snapshot_n = 0
         self._flushed_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name=f"writer-{task_id}", daemon=True)
+        self._began = time.monotonic()
+        self._told = False
+        self._thread = threading.Thread(target=carried(self._run), name=f"writer-{task_id}", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -214,14 +217,21 @@ class AttemptWriter:
         try:
             while (event_json := self._next()) is not None:
                 self._write(event_json)
+                self._tell_first()
                 self._snapshot_if_due()
         except SluiceError as error:
             self._give_up(error)
-        except Exception as error:
-            log.exception("the writer of task %s failed", self._task_id)
+        except Exception as error:  # noqa: BLE001 - the thread's edge; told with its stack
+            event(log, LogEvent.WRITER_FAILED, error=error, traced=True)
             self._give_up(
                 StoreUnavailable(f"The events of this attempt could not be stored: {type(error).__name__}")
             )
+
+    def _tell_first(self) -> None:
+        """Log once how long a user has waited for the first words: after they are there, in nobody's way."""
+        if not self._told and self._flushed_at is not None:
+            self._told = True
+            event(log, LogEvent.FIRST_TOKEN, stored_ms=round((time.monotonic() - self._began) * 1000))
 
     def _give_up(self, error: SluiceError) -> None:
         with self._changed:

@@ -6,7 +6,6 @@ D18: no nonsense is ever a result, so that a user gets the price back.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from shared.llm.models import DetailedResumeSummary, ResumeSummary
 from shared.llm.prompts import shape_of
 from shared.routing import Model, Template
 from tests.integration.llm_kit import Attempt, make_call, wait_until
+from tests.logs_kit import Log, logging_to
 
 SKILLED = json.dumps({"skills": {"technical": ["Go"]}})
 GOOD = (
@@ -257,15 +257,15 @@ def test_streamed_text_is_never_asked_for_as_json(llm: LlmStandIn, mode: JsonMod
 
 
 def test_a_server_that_refuses_the_json_mode_is_asked_without_it_at_once_and_for_the_repair(
-    llm: LlmStandIn, caplog: pytest.LogCaptureFixture
+    llm: LlmStandIn,
 ) -> None:
     llm.fail("no_json_mode", times=None)
     llm.fail("says", text="nonsense")
-    with caplog.at_level(logging.WARNING, logger="shared.llm.chat"):
+    with logging_to(Log()) as log:
         outcome = Attempt(llm, json_mode=JsonMode.SCHEMA).run(make_call(Template.RESUME_SUMMARY))
     assert outcome.result["header"]["name"] == "Mara Lindqvist"
     assert ["response_format" in request.raw for request in llm.requests] == [True, False, False]
-    assert "json_mode_refused" in caplog.text
+    assert len(log.told("json_mode_refused")) == 1
 
 
 def test_a_request_that_is_refused_for_another_reason_is_sent_twice_at_most(llm: LlmStandIn) -> None:

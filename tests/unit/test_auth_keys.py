@@ -21,6 +21,7 @@ from devstack.frontend import until
 from shared.auth import UserTokens
 from shared.errors import AuthUnavailable
 from shared.jwks import PublishedKeys, read_keys
+from tests.logs_kit import Log, logging_to
 from tests.unit.auth_kit import (
     EC_KEY,
     OTHER_RSA_KEY,
@@ -417,9 +418,9 @@ def test_known_keys_outlast_a_short_failure_and_come_back_after_a_long_one(
     assert tokens.user_id(by_kid("rsa-1")) == "user-1"
 
 
-def test_why_the_issuer_is_unavailable_is_in_the_log(
-    issuer: Issuer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_why_the_issuer_is_unavailable_is_in_the_log(issuer: Issuer) -> None:
     issuer.status = 503
-    unavailable(by_url(issuer.url), by_kid("rsa-1"))
-    assert "the issuer's keys: AuthUnavailable: answered 503" in caplog.text
+    with logging_to(Log()) as log:
+        unavailable(by_url(issuer.url), by_kid("rsa-1"))
+    (line,) = log.told("issuer_keys_away")
+    assert line["reason"] == "answered 503"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -12,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from shared.actions import sandbox as module
 from shared.actions.documents import document_text
 from shared.actions.readers.answer import Answer, Kind, Outcome
 from shared.actions.sandbox import CHILD, Sandbox
 from shared.errors import ReadersBusy, UnreadableFile
 from tests.documents_kit import ENGLISH, pdf_of
+from tests.logs_kit import Log, logging_to
 
 SECRET = "a secret of the function"
 SAY = """
@@ -195,12 +194,12 @@ def test_a_place_is_free_again_after_any_end(running: Make) -> None:
     assert [sandbox.read(Kind.PDF, b"").outcome for _ in range(3)] == [Outcome.BROKEN] * 3
 
 
-def test_the_log_says_what_happened_and_nothing_of_the_file(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger=module.__name__):
+def test_the_log_says_what_happened_and_nothing_of_the_file() -> None:
+    with logging_to(Log()) as log:
         text = document_text(pdf_of(ENGLISH))
-    assert "kind=pdf" in caplog.text
-    assert "outcome=ok" in caplog.text
-    assert not any(word in caplog.text for word in text.split() if len(word) > 4)
+    line = log.line()
+    assert (line["event"], line["kind"], line["outcome"]) == ("file_read", "pdf", "ok")
+    assert not any(word in log.getvalue() for word in text.split() if len(word) > 4)
 
 
 def test_the_reader_itself_gives_itself_its_limits_before_it_loads_a_parser() -> None:

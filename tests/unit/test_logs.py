@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import logging
 import math
-import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,48 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from shared.discretion import OURS, frames_of
+from shared.discretion import frames_of
 from shared.errors import RetryableTaskError, StoreUnavailable
 from shared.log_lines import NOT_SHOWN, shown
 from shared.logs import SERVERS, LogEvent, bind, carried, event, set_up_logs, trace_facts
 from shared.settings import LogFormat, LogSettings
+from tests.logs_kit import JSON, Log, logging_to
 
 SECRET = "thirty years of my life"
-JSON = LogSettings("INFO", LogFormat.JSON)
 log = logging.getLogger("shared.test")
-
-
-class Log(io.StringIO):
-    """What a process has written to its log."""
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Return what has been logged as JSON; fails on any line that is none."""
-        return [json.loads(line) for line in self.getvalue().splitlines()]
-
-    def line(self) -> dict[str, Any]:
-        (only,) = self.lines()
-        return only
-
-
-@contextlib.contextmanager
-def logging_to(out: Log, settings: LogSettings = JSON, function: str = "lamp") -> Iterator[Log]:
-    """A process that has set up its logs; this process is as it was afterwards."""
-    root = logging.getLogger()
-    handlers, root.handlers = root.handlers, []
-    hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
-    level, raises = logging.getLogger(OURS).level, logging.raiseExceptions
-    try:
-        with contextlib.redirect_stderr(out):
-            set_up_logs(settings, function)
-            yield out
-    finally:
-        sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
-        logging.raiseExceptions = raises
-        logging.captureWarnings(capture=False)
-        logging.getLogger(OURS).setLevel(level)
-        root.handlers = handlers
-        for name in SERVERS:
-            logging.getLogger(name).filters.clear()
 
 
 @pytest.fixture
@@ -219,9 +184,9 @@ def test_of_our_own_error_the_code_and_the_text_are_told_and_of_anothers_the_typ
 def test_what_is_bound_is_in_every_line_within_and_in_none_after(logged: Log) -> None:
     with bind(task="t1", lane="paid_batch"):
         with bind(attempt=2):
-            event(log, LogEvent.FIRST_TOKEN, ttft_ms=1)
-        event(log, LogEvent.FIRST_TOKEN, ttft_ms=2)
-    event(log, LogEvent.FIRST_TOKEN, ttft_ms=3)
+            event(log, LogEvent.FIRST_TOKEN, stored_ms=1)
+        event(log, LogEvent.FIRST_TOKEN, stored_ms=2)
+    event(log, LogEvent.FIRST_TOKEN, stored_ms=3)
     assert [(line.get("task"), line.get("lane"), line.get("attempt")) for line in logged.lines()] == [
         ("t1", "paid_batch", 2),
         ("t1", "paid_batch", None),

@@ -19,10 +19,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from shared.errors import BlobUnavailable, StoreUnavailable
-from shared.discretion import Discretion
+from shared.settings import LogFormat, LogSettings
 from shared.state.store import CommandRefused, refusal_text
 from tests.integration.http.kit import World, callback_body, changed, data_url, user_token
 from tests.integration.http.stand_ins import Fault, Published, RecordingQStash, Running, failing, wait_for
+from tests.logs_kit import Log, logging_to
 from tests.marks_kit import Mark, leaks
 
 RESUME, JOB, SAID, KEY, TRACE = (Mark(name) for name in ("resume", "job", "said", "key", "trace"))
@@ -71,14 +72,12 @@ class Watch:
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
     """What the process would log, with every logger as loud as it gets."""
-    out, root = io.StringIO(), logging.getLogger()
-    handler, level = logging.StreamHandler(out), root.level
-    handler.addFilter(Discretion())
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield out
-    root.setLevel(level)
-    root.removeHandler(handler)
+    root = logging.getLogger()
+    level = root.level
+    with logging_to(Log(), LogSettings("DEBUG", LogFormat.JSON)) as out:
+        root.setLevel(logging.DEBUG)
+        yield out
+        root.setLevel(level)
 
 
 @pytest.fixture
