@@ -51,6 +51,8 @@ class FunctionSpec:
     """Whether an answer is passed on while it is made; buffered otherwise."""
     optional_secrets: tuple[str, ...] = ()
     """Those of `secrets` that it gets only while the environment's store has them."""
+    extras: tuple[str, ...] = ()
+    """Compiled lists beside `requirements`: what an environment wants beyond what every one needs."""
 
     @property
     def environment_names(self) -> frozenset[str]:

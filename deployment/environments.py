@@ -40,6 +40,11 @@ from shared.settings import Env
 ENVIRONMENTS_FOLDER = ROOT / "infra" / "environments"
 OWN_ADDRESS = "ROUTE_URL"
 """The variable in which a lane finds its own address."""
+TELEMETRY = "telemetry"
+"""The compiled list of what sends traces and metrics."""
+TELEMETRY_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
+_SETTLE = {"TELEMETRY_SETTLE_MS": "500"}
+"""Where a process stands still between two requests, nothing is sent then."""
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 _REST = frozenset({"UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"})
 
@@ -173,6 +178,8 @@ class _Document(_Table):
     """Whether `destroy` is refused and a change has to be confirmed by the environment's name."""
     emulated: StrictBool = False
     """Whether it exists only with `--emulate`: no account, no cost, nothing kept."""
+    telemetry: StrictBool = False
+    """Whether functions get what it takes to send traces and metrics."""
     redis: RedisBy = RedisBy.TCP
     aws: AwsPlace | None = None
     gcp: GcpPlace | None = None
@@ -217,7 +224,8 @@ class Environment(_Document):
         Addresses that are not known beforehand are references, `${url:paid_stream}`. What services know
         (`Services.variables`) is in it once it was `supplied`.
         """
-        known = {**self.variables, "SLUICE_ENV": str(self.sluice_env), **self._addresses_for(spec)}
+        settle = _SETTLE if self.telemetry and self.provider is not Platform.LOCAL else {}
+        known = {**settle, **self.variables, "SLUICE_ENV": str(self.sluice_env), **self._addresses_for(spec)}
         return {name: known[name] for name in spec.variables if name in known}
 
     def secrets_of(self, spec: FunctionSpec) -> tuple[str, ...]:
@@ -237,8 +245,9 @@ class Environment(_Document):
         return self.urls.get(function) or url_reference(function)
 
     def _spec(self, spec: FunctionSpec) -> FunctionSpec:
-        overrides = self.functions.get(spec.name)
-        return replace(spec, **overrides.model_dump(exclude_none=True)) if overrides else spec
+        overrides = self.functions.get(spec.name, Overrides())
+        extras = (TELEMETRY,) if self.telemetry else ()
+        return replace(spec, extras=extras, **overrides.model_dump(exclude_none=True))
 
     def _addresses_for(self, spec: FunctionSpec) -> dict[str, str]:
         of_others = {name: function for name in spec.variables if (function := addressed_by(name))}
@@ -246,6 +255,8 @@ class Environment(_Document):
         return {OWN_ADDRESS: self.address_of(spec.name), **addresses}
 
     def _holds(self, variable: str, spec: FunctionSpec) -> bool:
+        if variable == TELEMETRY_HEADERS:
+            return self.telemetry
         by_rest = self.redis is RedisBy.REST and spec.environment_names >= _REST
         match variable:
             case "REDIS_URL":

@@ -18,6 +18,8 @@ REDIS = frozenset({"REDIS_URL", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TO
 SIGNING_KEYS = frozenset({"QSTASH_CURRENT_SIGNING_KEY", "QSTASH_NEXT_SIGNING_KEY"})
 DEEPSEEK = frozenset({"DEEPSEEK_API_KEY"})
 GLM = frozenset({"GLM_API_KEY"})
+COLLECTOR = frozenset({"OTEL_EXPORTER_OTLP_HEADERS"})
+"""A key of the collector's, where it wants one."""
 
 
 class Blobs(StrEnum):
@@ -46,19 +48,19 @@ class Holding:
 
 HOLDINGS: Mapping[str, Holding] = MappingProxyType(
     {
-        Lane.PAID_STREAM: Holding(REDIS | SIGNING_KEYS | DEEPSEEK),
-        Lane.FREE_STREAM: Holding(REDIS | SIGNING_KEYS | GLM),
-        Lane.PAID_BATCH: Holding(REDIS | SIGNING_KEYS | DEEPSEEK),
-        Lane.FREE_BATCH: Holding(REDIS | SIGNING_KEYS | GLM, Blobs.READS),
-        Lane.PAID_VISION: Holding(REDIS | SIGNING_KEYS | GLM, Blobs.READS),
+        Lane.PAID_STREAM: Holding(REDIS | SIGNING_KEYS | DEEPSEEK, optional=COLLECTOR),
+        Lane.FREE_STREAM: Holding(REDIS | SIGNING_KEYS | GLM, optional=COLLECTOR),
+        Lane.PAID_BATCH: Holding(REDIS | SIGNING_KEYS | DEEPSEEK, optional=COLLECTOR),
+        Lane.FREE_BATCH: Holding(REDIS | SIGNING_KEYS | GLM, Blobs.READS, COLLECTOR),
+        Lane.PAID_VISION: Holding(REDIS | SIGNING_KEYS | GLM, Blobs.READS, COLLECTOR),
         "actions": Holding(
             REDIS | SIGNING_KEYS | {"QSTASH_TOKEN", "AUTH_JWT_SECRET", "STREAM_TOKEN_SECRET"},
             Blobs.WRITES,
-            frozenset({"AUTH_JWT_SECRET_SECOND", "OPS_TOKEN"}),
+            COLLECTOR | {"AUTH_JWT_SECRET_SECOND", "OPS_TOKEN"},
         ),
         "events": Holding(
             frozenset({"REDIS_URL", "STREAM_TOKEN_SECRET"}),
-            optional=frozenset({"STREAM_TOKEN_SECRET_SECOND"}),
+            optional=COLLECTOR | {"STREAM_TOKEN_SECRET_SECOND"},
         ),
     }
 )

@@ -36,6 +36,7 @@ from shared.settings import (
     StreamSettings,
     TimeSettings,
 )
+from shared.telemetry.variables import read_telemetry
 from shared.variables import Variables
 
 __all__ = [
@@ -136,6 +137,7 @@ def load_lane(lane: Lane, environ: Mapping[str, str] | None = None) -> LaneSetti
         concurrency=_concurrency(v),
         time=_time(v),
         stream=_stream(v),
+        telemetry=read_telemetry(v, env),
     )
     v.raise_problems()
     return settings
@@ -168,6 +170,7 @@ def load_actions(environ: Mapping[str, str] | None = None) -> ActionsSettings:
         time=_time(v),
         stream=_stream(v),
         ops_token=_ops_token(v, env),
+        telemetry=read_telemetry(v, env),
     )
     v.raise_problems()
     return settings
@@ -187,6 +190,7 @@ def load_events(environ: Mapping[str, str] | None = None) -> EventsSettings:
         allowed_origins=v.origins("ALLOWED_ORIGINS"),
         time=_time(v),
         stream=_stream(v),
+        telemetry=read_telemetry(v, env),
     )
     v.raise_problems()
     return settings

@@ -35,6 +35,7 @@ SECRET_VARIABLES = frozenset(
         "STREAM_TOKEN_SECRET",
         "STREAM_TOKEN_SECRET_SECOND",
         "OPS_TOKEN",
+        "OTEL_EXPORTER_OTLP_HEADERS",
     }
 )
 """All that may be fetched: whoever writes the references must not get at `PATH` or `PYTHONPATH` by them."""

@@ -13,6 +13,8 @@ from enum import StrEnum
 
 from shared.routing import Lane, Model, Provider, Tier
 
+PARENT_BASED = "parentbased_"
+"""How a sampler's name begins that leaves the decision to whoever began the trace."""
 FREE_QUEUE_CAP = 20
 """Places of a free lane's queue, at most, unless its own variable says otherwise."""
 
@@ -201,6 +203,32 @@ class StreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """Where a function sends traces and metrics, and how much of them."""
+
+    env: Env
+    """Which kind of environment it is."""
+    traces_url: str | None = field(repr=False)
+    """Where spans go, by OTLP over HTTP; None: nowhere. It may hold a key."""
+    metrics_url: str | None = field(repr=False)
+    """Where measurements go; None: nowhere."""
+    headers: Mapping[str, str] = field(repr=False)
+    """What each request to the collector carries, a key of its operator's most likely."""
+    resource: Mapping[str, str]
+    """What is said of this process beside its name."""
+    sampler: str
+    """Which traces are kept, by OpenTelemetry's names."""
+    ratio: float
+    """Of traces that begin here, the share that a sampler by ratio keeps."""
+    delta: bool
+    """Whether a measurement tells what came since the last one, not the sum since the start."""
+    metric_interval_seconds: float
+    """How often measurements are sent."""
+    settle_seconds: float
+    """How long a delivery's answer waits for its spans to be sent, at most; 0: not at all."""
+
+
+@dataclass(frozen=True, slots=True)
 class LaneSettings:
     """All that one lane's function holds."""
 
@@ -228,6 +256,8 @@ class LaneSettings:
     """How long things may take."""
     stream: StreamSettings
     """How events are written."""
+    telemetry: TelemetrySettings | None
+    """Where traces and metrics go; None: nowhere, and nothing of it is imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +334,8 @@ class ActionsSettings:
     """How long things may take."""
     stream: StreamSettings
     """How long events are kept."""
+    telemetry: TelemetrySettings | None
+    """Where traces and metrics go; None: nowhere, and nothing of it is imported."""
     ops_token: str | None = field(default=None, repr=False)
     """What operators prove themselves with; None when there is nothing for them here."""
 
@@ -328,3 +360,5 @@ class EventsSettings:
     """How long things may take; tells a stalled task from a slow one."""
     stream: StreamSettings
     """How events are kept and read."""
+    telemetry: TelemetrySettings | None
+    """Where traces and metrics go; None: nowhere, and nothing of it is imported."""

@@ -13,11 +13,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deployment.bundles.exclusion import exclusive
+from deployment.bundles.locks import joined
 from deployment.catalogue import ROOT, FunctionSpec
 from deployment.errors import DeployError
 from shared.routing import Template, templates_of
@@ -98,18 +99,25 @@ def _stage_one(spec: FunctionSpec, build_folder: Path, root: Path) -> Bundle:
 
 def _assemble(spec: FunctionSpec, folder: Path, root: Path) -> None:
     source = root / "functions" / spec.name / "main.py"
-    requirements = root / "requirements" / f"{spec.requirements}.txt"
-    for path in (source, requirements):
+    lists = [root / "requirements" / f"{each}.txt" for each in (spec.requirements, *spec.extras)]
+    for path in (source, *lists):
         if not path.is_file():
             raise BuildError(f"{spec.name}: {path.relative_to(root)} does not exist")
     folder.mkdir()
     shutil.copyfile(source, folder / "main.py")
-    shutil.copyfile(requirements, folder / "requirements.txt")
+    (folder / "requirements.txt").write_text(_requirements(spec, lists), encoding="utf-8", newline="\n")
     run_sh = folder / "run.sh"
     run_sh.write_text(_RUN_SH.replace("@TARGET@", spec.name), encoding="utf-8", newline="\n")
     _copy_shared(spec, root / "shared", folder / "shared")
     for path in _files(folder):
         path.chmod(0o755 if path == run_sh else 0o644)
+
+
+def _requirements(spec: FunctionSpec, lists: Sequence[Path]) -> str:
+    try:
+        return joined([each.read_text(encoding="utf-8") for each in lists])
+    except ValueError as error:
+        raise BuildError(f"{spec.name}: {error}; `make lock` resolves them together") from error
 
 
 def _copy_shared(spec: FunctionSpec, source: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-from deployment.environments import OWN_ADDRESS, Platform, RedisBy, addressed_by
+from deployment.environments import OWN_ADDRESS, TELEMETRY_HEADERS, Platform, RedisBy, addressed_by
 from deployment.names import secret_name
 from deployment.problems import Problem, near
 from deployment.validation.subject import Subject
@@ -35,6 +35,12 @@ _NAMES = {
 """What secrets may be called: CreateSecret of AWS, secretId of Google's Secret Manager, a file's name."""
 _AWS_SUFFIX = re.compile(r".*-\w{6}")
 _REFERENCE = re.compile(r"\$\{url:(\w*)\}")
+_COLLECTORS = (
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+)
+"""Where traces and metrics go: a collector beside the function, at localhost, is none of development."""
 _BLOBS = {Platform.AWS: "s3", Platform.GCP: "gs"}
 
 
@@ -44,6 +50,7 @@ def problems(subject: Subject) -> Iterator[Problem]:
     yield from _kind(subject)
     yield from _secrets_in_plain_text(subject)
     yield from _variables(subject)
+    yield from _telemetry(subject)
     yield from _secret_names(subject)
     yield from _addresses(subject)
     if subject.is_real:
@@ -111,6 +118,17 @@ def _variables(subject: Subject) -> Iterator[Problem]:
             yield subject.here("services", "variables", f"{name} {text}")
 
 
+def _telemetry(subject: Subject) -> Iterator[Problem]:
+    """Yield traces and metrics that would go nowhere, and an address that nothing could send to."""
+    environment = subject.environment
+    addresses = [name for name in environment.written if name in _COLLECTORS]
+    if environment.telemetry and not addresses:
+        yield subject.here("", "telemetry", f"is true, but [variables] has no {_COLLECTORS[0]} to send to")
+    if addresses and not environment.telemetry:
+        text = "needs `telemetry = true` at the top of the file: nothing in a bundle could send to it"
+        yield subject.here("variables", addresses[0], text)
+
+
 def _misplaced(subject: Subject, name: str, declared: Sequence[str]) -> str | None:
     """Say why a name is no variable that an environment's file gives a value; None when it is one."""
     if name == "SLUICE_ENV":
@@ -149,6 +167,8 @@ def _unused(subject: Subject, variable: str) -> str:
         return "and AUTH_JWKS_URL in [variables] are two ways to check users' tokens: choose one"
     if variable.startswith("UPSTASH_") and subject.environment.redis is RedisBy.TCP:
         return 'is not needed: redis is "tcp"'
+    if variable == TELEMETRY_HEADERS and not subject.environment.telemetry:
+        return "is not needed: telemetry is not true"
     known = sorted({secret for spec in subject.catalogue.values() for secret in spec.secrets})
     return f"is a secret that no function takes; {near(variable, known)}"
 
@@ -182,7 +202,7 @@ def _of_development(subject: Subject) -> Iterator[Problem]:
     environment = subject.environment
     for table, key, text in subject.texts:
         said = [unreal for part in text.split(",") if (unreal := _unreal(part.strip()))]
-        if said:
+        if said and key not in _COLLECTORS:
             yield subject.here(table, key, f'{said[0]}, but sluice_env is "{environment.sluice_env}"')
     scheme = urlsplit(environment.written.get("BLOB_URL", "")).scheme
     wanted = _BLOBS.get(environment.provider)

@@ -24,6 +24,7 @@ SECRETS = dict.fromkeys([secret for spec in CATALOGUE.values() for secret in spe
     "AUTH_JWT_SECRET_SECOND": "",
     "STREAM_TOKEN_SECRET_SECOND": "",
     "OPS_TOKEN": "",
+    "OTEL_EXPORTER_OTLP_HEADERS": "",
 }
 URLS = {
     name: "http://127.0.0.1:1"

@@ -21,7 +21,9 @@ from shared import settings as settings_module
 from shared.config import PUBLIC_DEV_KEYS, get_concurrency_config, load_actions, load_events, load_lane
 from shared.errors import ConfigError
 from shared.routing import ROUTES, Lane, Model, Tier
-from shared.settings import AuthSettings, Env, TimeSettings
+from shared.settings import AuthSettings, Env, TelemetrySettings, TimeSettings
+from shared.telemetry.variables import read_telemetry
+from shared.variables import Variables
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "configuration.md"
@@ -49,7 +51,15 @@ STREAM = {
     "STREAM_FLUSH_INTERVAL_MS", "STREAM_FLUSH_SIZE", "STREAM_TTL_SECONDS", "STREAM_MAXLEN", "HEARTBEAT_SECONDS",
     "MAX_CONNECTION_SECONDS",
 }  # fmt: skip
-LANE = COMMON | REDIS | SIGNING_KEYS | LIMITS | TIME | STREAM | {"ROUTE_URL", "MODEL_IDLE_SECONDS"}
+TELEMETRY = {
+    "OTEL_SDK_DISABLED", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "OTEL_METRIC_EXPORT_INTERVAL", "OTEL_RESOURCE_ATTRIBUTES",
+    "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "TELEMETRY_SETTLE_MS",
+}  # fmt: skip
+LANE = (
+    COMMON | REDIS | SIGNING_KEYS | LIMITS | TIME | STREAM | TELEMETRY | {"ROUTE_URL", "MODEL_IDLE_SECONDS"}
+)
 DEEPSEEK = {"DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "DEEPSEEK_JSON_MODE"}
 GLM = {"GLM_API_KEY", "GLM_BASE_URL", "GLM_JSON_MODE"}
 BLOBS = {"BLOB_URL"}
@@ -59,11 +69,11 @@ HOLDS: dict[str, set[str]] = {
     "paid_batch": LANE | DEEPSEEK,
     "free_batch": LANE | GLM | BLOBS,
     "paid_vision": LANE | GLM | BLOBS,
-    "actions": COMMON | REDIS | SIGNING_KEYS | LIMITS | TIME | STREAM | BLOBS
+    "actions": COMMON | REDIS | SIGNING_KEYS | LIMITS | TIME | STREAM | TELEMETRY | BLOBS
     | {"QSTASH_URL", "QSTASH_TOKEN", "ACTIONS_URL", "EVENTS_URL"} | {lane.url_variable for lane in Lane}
     | {"AUTH_JWT_SECRET", "AUTH_JWT_SECRET_SECOND", "AUTH_JWKS_URL", "AUTH_ISSUER", "AUTH_AUDIENCE", "INITIAL_QUOTA", "RATE_LIMIT_READS", "RATE_LIMIT_WRITES"}
     | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_TTL_SECONDS", "ALLOWED_ORIGINS", "OPS_TOKEN"},
-    "events": COMMON | REDIS_TCP | TIME | STREAM | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_SECRET_SECOND", "ALLOWED_ORIGINS"},
+    "events": COMMON | REDIS_TCP | TIME | STREAM | TELEMETRY | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_SECRET_SECOND", "ALLOWED_ORIGINS"},
 }  # fmt: skip
 
 VALUES = {
@@ -82,6 +92,10 @@ VALUES = {
     "STREAM_TOKEN_SECRET": f"hunter2-stream-{LONG_SECRET}",
     "BLOB_URL": "s3://bucket/images",
 }
+
+
+COLLECTED = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example"}
+"""Without an address, what else is said of traces and metrics makes no difference."""
 
 
 def environ_of(function: str) -> dict[str, str]:
@@ -552,9 +566,13 @@ def test_the_default_in_the_documentation_is_the_one_that_counts(row: Row) -> No
         "GLM_JSON_MODE": "none",
         "RATE_LIMIT_READS": "77/second",
         "RATE_LIMIT_WRITES": "77/second",
+        "OTEL_SDK_DISABLED": "true",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
+        "OTEL_TRACES_SAMPLER": "always_off",
+        "OTEL_TRACES_SAMPLER_ARG": "0.77",
     }
     for function in row.held_by:
-        environ = environ_of(function)
+        environ = environ_of(function) | (COLLECTED if row.name in TELEMETRY else {})
         unset = LOADERS[function](environ)
         assert LOADERS[function](environ | {row.name: row.default}) == unset
         assert LOADERS[function](environ | {row.name: other.get(row.name, "77")}) != unset
@@ -588,3 +606,55 @@ def test_every_settings_class_and_every_field_of_it_has_a_sentence() -> None:
         described = sentences(node)
         assert [field.name for field in fields(getattr(settings_module, node.name))] == list(described)
         assert all(sentence.endswith(".") for sentence in described.values())
+
+
+# Traces and metrics
+
+
+def telemetry(**variables: str) -> TelemetrySettings | None:
+    settings: TelemetrySettings | None = load_lane(
+        Lane.PAID_STREAM, environ_of("paid_stream") | variables
+    ).telemetry
+    return settings
+
+
+@pytest.mark.parametrize("base", ["https://collector.example", "https://collector.example/"])
+def test_traces_and_metrics_go_below_the_common_address(base: str) -> None:
+    settings = telemetry(OTEL_EXPORTER_OTLP_ENDPOINT=base)
+    assert settings is not None
+    assert settings.traces_url == "https://collector.example/v1/traces"
+    assert settings.metrics_url == "https://collector.example/v1/metrics"
+
+
+def test_a_signal_s_own_address_is_taken_as_it_stands_and_switches_only_that_signal_on() -> None:
+    settings = telemetry(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="https://traces.example/x/")
+    assert settings is not None
+    assert (settings.traces_url, settings.metrics_url) == ("https://traces.example/x/", None)
+
+
+def test_what_a_request_to_the_collector_carries_is_decoded_and_never_shown() -> None:
+    settings = telemetry(**COLLECTED, OTEL_EXPORTER_OTLP_HEADERS="authorization=Basic%20hunter2, x-scope=a=b")
+    assert settings is not None
+    assert settings.headers == {"authorization": "Basic hunter2", "x-scope": "a=b"}
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in problem("actions", **COLLECTED, OTEL_EXPORTER_OTLP_HEADERS="hunter2")
+
+
+def test_a_share_of_traces_above_all_of_them_is_refused() -> None:
+    assert "OTEL_TRACES_SAMPLER_ARG must be a share" in problem(
+        "actions", **COLLECTED, OTEL_TRACES_SAMPLER_ARG="1.1"
+    )
+
+
+def test_an_address_without_the_packages_that_send_is_refused_and_says_how_to_get_them() -> None:
+    variables = Variables(COLLECTED)
+    read_telemetry(variables, Env.DEV, installed=lambda: False)
+    with pytest.raises(ConfigError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT .* `telemetry = true`"):
+        variables.raise_problems()
+
+
+def test_the_packages_are_not_asked_for_while_nothing_is_sent() -> None:
+    for environ in ({}, COLLECTED | {"OTEL_SDK_DISABLED": "true"}):
+        variables = Variables(environ)
+        assert read_telemetry(variables, Env.DEV, installed=lambda: False) is None
+        variables.raise_problems()

@@ -45,6 +45,24 @@ def test_a_bundle_holds_its_source_its_rooms_and_its_requirements_and_nothing_el
     }
 
 
+def test_a_bundle_for_an_environment_that_wants_more_has_one_list_of_both(root: Path) -> None:
+    (root / "requirements" / "telemetry.txt").write_text("teller==2 \\\n    --hash=sha256:bb\n")
+    spec = dataclasses.replace(SPEC, extras=("telemetry",))
+    (bundle,) = stage([spec], root.parent / "build", root=root)
+    own = (root / "requirements" / "base.txt").read_text()
+    text = (bundle.folder / "requirements.txt").read_text()
+    assert text.startswith(own)
+    assert text.endswith("teller==2 \\\n    --hash=sha256:bb\n")
+
+
+def test_lists_that_disagree_are_not_built_from(root: Path) -> None:
+    for name, version in (("base", 1), ("telemetry", 2)):
+        (root / "requirements" / f"{name}.txt").write_text(f"teller=={version}\n")
+    spec = dataclasses.replace(SPEC, extras=("telemetry",))
+    with pytest.raises(BuildError, match="teller==2 in one list of requirements, teller==1 in another"):
+        stage([spec], root.parent / "build", root=root)
+
+
 def test_run_sh_is_executable_and_the_rest_is_not_whatever_the_checkout_says(root: Path) -> None:
     (root / "functions/lamp/main.py").chmod(0o777)
     folder = build(root).folder

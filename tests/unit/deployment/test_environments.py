@@ -21,6 +21,7 @@ from deployment.errors import Refused
 from deployment.names import function_name, log_group, secret_name, service_account
 from shared.routing import Lane
 from shared.settings import Env
+from tests.unit.deployment.environment_kit import on_aws
 
 CATALOGUE = load_catalogue()
 AWS = """\
@@ -159,11 +160,28 @@ def test_what_services_know_is_there_once_it_was_supplied() -> None:
 
 def test_only_the_way_to_redis_that_is_configured_is_handed_over(read: Read) -> None:
     rest = {"UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"}
-    by_tcp, by_rest = read(AWS), read('redis = "rest"\n' + AWS)
+    by_tcp, by_rest = read(f"telemetry = true\n{AWS}"), read(f'telemetry = true\nredis = "rest"\n{AWS}')
     for lane in Lane:
         assert set(by_tcp.secrets_of(CATALOGUE[lane])) == set(CATALOGUE[lane].secrets) - rest
         assert set(by_rest.secrets_of(CATALOGUE[lane])) == set(CATALOGUE[lane].secrets) - {"REDIS_URL"}
     assert set(by_rest.secrets_of(CATALOGUE["events"])) & (rest | {"REDIS_URL"}) == {"REDIS_URL"}
+
+
+def test_traces_and_metrics_are_a_deployment_s_own_choice(read: Read) -> None:
+    without, chosen = read(AWS), read(f"telemetry = true\n{AWS}")
+    spec = CATALOGUE["actions"]
+    assert "OTEL_EXPORTER_OTLP_HEADERS" not in without.secrets_of(spec)
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in chosen.secrets_of(spec)
+    assert {each.extras for each in without.specs(CATALOGUE).values()} == {()}
+    assert {each.extras for each in chosen.specs(CATALOGUE).values()} == {("telemetry",)}
+
+
+def test_where_a_process_stands_still_between_requests_its_traces_are_sent_before_an_answer() -> None:
+    spec = CATALOGUE["actions"]
+    assert "TELEMETRY_SETTLE_MS" not in on_aws().variables_of(spec)
+    assert on_aws(telemetry=True).variables_of(spec)["TELEMETRY_SETTLE_MS"] == "500"
+    own = {**on_aws().variables, "TELEMETRY_SETTLE_MS": "90"}
+    assert on_aws(telemetry=True, variables=own).variables_of(spec)["TELEMETRY_SETTLE_MS"] == "90"
 
 
 def test_no_secret_for_user_tokens_is_handed_over_where_their_issuer_publishes_its_keys(read: Read) -> None:

@@ -102,6 +102,25 @@ def test_public_keys_of_an_issuer_take_the_place_of_the_secret() -> None:
     assert lines(aws_with(AUTH_JWKS_URL="https://login.example/keys", AUTH_AUDIENCE="a1b2" * 8)) == []
 
 
+def test_a_collector_beside_the_function_is_no_address_of_development() -> None:
+    variables = {**on_aws().variables, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}
+    assert lines(on_aws(telemetry=True, variables=variables)) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        (on_aws(telemetry=True), "telemetry: is true, but [variables] has no OTEL_EXPORTER_OTLP_ENDPOINT to send to"),
+        (aws_with(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="https://x.example/v1/traces"), "[variables] OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: needs `telemetry = true` at the top of the file"),
+        (on_aws(secrets={"OTEL_EXPORTER_OTLP_HEADERS": "collector"}), "[secrets] OTEL_EXPORTER_OTLP_HEADERS: is not needed: telemetry is not true"),
+    ],
+)  # fmt: skip
+def test_traces_that_would_go_nowhere_and_an_address_that_nothing_sends_to_are_refused(
+    environment: Environment, said: str
+) -> None:
+    assert any(said in line for line in lines(environment)), lines(environment)
+
+
 # --- isolation: who is handed what
 
 

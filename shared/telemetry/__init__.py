@@ -1,0 +1,1 @@
+"""What a function tells of itself to OpenTelemetry: spans and measurements, or nothing at all."""
