@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
                 proxied=True,
                 fronted=("events",),
                 overrides={
+                    "LOG_FORMAT": "human",
                     **(QUICK_RECOVERY if has_stand_in else {}),
                     **(VARIABLES if model else {}),
                     **dict(options.set),

@@ -20,20 +20,26 @@ from typing import Generic, Protocol, TypeVar
 
 from shared.errors import ConfigError
 from shared.logs import LogEvent, event, set_up_logs
-from shared.settings import LogSettings
+from shared.settings import Env, LogSettings, RedisSettings, TimeSettings
 
 log = logging.getLogger(__name__)
 Handler = TypeVar("Handler")
-Settings = TypeVar("Settings", bound="Logged")
+Settings = TypeVar("Settings", bound="Common")
 THRESHOLDS = (10_000, 10, 10)
 """Young objects are looked at a few milliseconds' worth at a time; the old ones are what requests left."""
 
 
-class Logged(Protocol):
-    """Settings of a function that logs."""
+class Common(Protocol):
+    """What the settings of every function have."""
 
     @property
+    def env(self) -> Env: ...
+    @property
     def logs(self) -> LogSettings: ...
+    @property
+    def redis(self) -> RedisSettings: ...
+    @property
+    def time(self) -> TimeSettings: ...
 
 
 def configured(name: str, load: Callable[[], Settings]) -> Settings:
@@ -43,6 +49,16 @@ def configured(name: str, load: Callable[[], Settings]) -> Settings:
     except ConfigError as error:
         sys.exit(f"{name} does not start: {error}")
     set_up_logs(settings.logs, name)
+    event(
+        log,
+        LogEvent.FUNCTION_STARTED,
+        env=settings.env,
+        store="tcp" if settings.redis.url else "rest",
+        log_level=settings.logs.level,
+        lease_seconds=settings.time.lease_seconds,
+        worker_timeout_seconds=settings.time.worker_timeout_seconds,
+        task_retries=settings.time.task_retries,
+    )
     return settings
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Coroutine, MutableMapping
 from functools import cached_property
 from typing import Any
@@ -29,6 +30,7 @@ from shared.errors import (
     SluiceError,
     StoreUnavailable,
 )
+from shared.logs import LogEvent, event
 from shared.state.keys import TaskRef
 from shared.stream.capacity import MAX_CONNECTIONS_PER_CHANNEL, connection_limit
 from shared.stream.collector import Collector
@@ -96,11 +98,13 @@ class Bridge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What decides the answer is let go before it is given: thousands of answers take minutes.
         reply = await self._reply(Request(scope), receive, send)
+        began = time.monotonic()
         try:
             await reply(scope, receive, send)
         finally:
             if isinstance(reply, Connection):
                 self._forget(reply)
+                self._tell(LogEvent.CONNECTION_CLOSED, reply, round((time.monotonic() - began) * 1000))
 
     async def _reply(self, request: Request, receive: Receive, send: Send) -> Response | Connection:
         try:
@@ -183,13 +187,25 @@ class Bridge:
         self._silence.start()
         self._pulse.start()
         connection.prepare(self._source, extent, _raw(headers))
+        self._tell(LogEvent.CONNECTION_OPENED, connection)
         return connection
+
+    def _tell(self, what: LogEvent, connection: Connection, open_ms: int | None = None) -> None:
+        task_id = connection.channel.ref.task_id if connection.channel is not None else None
+        event(log, what, task=task_id, connections=len(self._connections), open_ms=open_ms)
 
     def _refusal(self, request: Request, error: SluiceError) -> Response:
         body: dict[str, Any] = {"ok": False, "error": error.code, "message": str(error)}
         headers = {"Cache-Control": "no-store", **self._cors(request)}
-        if isinstance(error, StoreUnavailable):
-            log.warning("refused: %s", error)
+        unavailable = isinstance(error, StoreUnavailable)
+        event(
+            log,
+            LogEvent.REQUEST_UNAVAILABLE if unavailable else LogEvent.REQUEST_REFUSED,
+            error=error if unavailable else error.code,
+            status=error.status,
+            retry_after_seconds=error.retry_after_seconds,
+        )
+        if unavailable:
             body["message"] = str(StoreUnavailable())
         if error.retry_after_seconds is not None:
             body["retryAfter"] = error.retry_after_seconds

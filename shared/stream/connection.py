@@ -24,6 +24,7 @@ from typing import Any
 
 from shared.config import StreamSettings
 from shared.errors import SluiceError
+from shared.logs import LogEvent, event
 from shared.stream.channels import Channel
 from shared.stream.eager import run_eagerly
 from shared.stream.entries import Entry, Place, PlaceLost
@@ -168,10 +169,10 @@ class Connection:
             if not new or self._buffer or self._leaving or self._beating or self._behind:
                 await self._write_all()
         except (PlaceLost, SluiceError) as error:
-            log.warning("a reader is sent back to resume: %r", error)
+            event(log, LogEvent.READER_SENT_BACK, error=error, task=self._task_id)
             await self._write(_retry(), last=True)  # its own place says where to go on
-        except Exception:
-            log.exception("a connection failed")
+        except Exception as error:  # noqa: BLE001 - the connection's edge; told with its stack
+            event(log, LogEvent.CONNECTION_FAILED, error=error, traced=True, task=self._task_id)
             self._cut_off()
         finally:
             self._writing = None
@@ -235,6 +236,10 @@ class Connection:
         await self._send({"type": "http.response.body", "body": frames, "more_body": not last})
         self._sending_since = None
 
+    @property
+    def _task_id(self) -> str | None:
+        return self.channel.ref.task_id if self.channel is not None else None
+
     # -- readers that do not read ---------------------------------------------------------------------------
 
     def _fall_behind(self) -> None:
@@ -243,6 +248,7 @@ class Connection:
 
     def _cut_off(self) -> None:
         """Close the connection without waiting for a reader that does not read."""
+        event(log, LogEvent.READER_CUT_OFF, task=self._task_id, behind=self._behind)
         self._fall_behind()
         self._over = True
         reset(self._receive)

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from shared.logs import LogEvent
+from shared.logs import event as log_event
 from shared.stream.events import TERMINAL, EventType, dumps
 
 log = logging.getLogger(__name__)
@@ -97,7 +99,7 @@ def parse_entries(replies: Iterable[tuple[str, Sequence[str]]]) -> Iterator[Entr
                 _ = entry.event["count"], entry.event["attempt"], entry.event["step"]
             yield entry
         except (LookupError, TypeError, ValueError):
-            log.warning("the entry %s is not an event", id_text)
+            log_event(log, LogEvent.ENTRY_UNREADABLE, entry=id_text)
 
 
 def _parsed(text: str) -> Any:

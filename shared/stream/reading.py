@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from shared.errors import StoreUnavailable
+from shared.logs import LogEvent, event
 from shared.state.store import ANSWER_TIMEOUT_SECONDS, CommandRefused
 from shared.stream.channels import Channel, packed
 from shared.stream.source import Command, Source
@@ -102,11 +103,11 @@ class Reading:
             except (StoreUnavailable, CommandRefused) as error:
                 self.faults += 1
                 seconds = self._backoff_seconds
-                log.warning("a shared reader lost Redis and goes on in %.2f s: %s", seconds, error)
+                event(log, LogEvent.READING_INTERRUPTED, error=error, delay_ms=round(seconds * 1000))
                 await asyncio.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 self._backoff_seconds = min(MAX_BACKOFF_SECONDS, seconds * 2)
-            except Exception:
-                log.exception("a shared reader failed and goes on")
+            except Exception as error:  # noqa: BLE001 - a reader goes on; told with its stack
+                event(log, LogEvent.READING_FAILED, error=error, traced=True)
                 await asyncio.sleep(MAX_BACKOFF_SECONDS)
 
     async def _read(self, command: Command) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.errors import StoreUnavailable
+from shared.logs import LogEvent, event
 from shared.routing import Model, Tier
 from shared.state import keys
 from shared.state.store import clock_ms
@@ -96,10 +97,10 @@ class SilenceWatch:
         while self._follower.channels:
             try:
                 await self._look_around()
-            except StoreUnavailable:
-                log.warning("silent tasks cannot be looked after: Redis is away")
-            except Exception:
-                log.exception("silent tasks could not be looked after")
+            except StoreUnavailable as error:
+                event(log, LogEvent.SILENCE_UNWATCHED, error=error)
+            except Exception as error:  # noqa: BLE001 - the watch goes on; told with its stack
+                event(log, LogEvent.SILENCE_FAILED, error=error, traced=True)
             await asyncio.sleep(min(MAX_TICK_SECONDS, self._lease_seconds / 8))
 
     async def _look_around(self) -> None:
@@ -156,3 +157,5 @@ class SilenceWatch:
             text = encode(Stalled(since=since), task_id=channel.ref.task_id, attempt=attempt)
             channel.stalled = Entry.of(json.loads(text), None, text)
             channel.push([channel.stalled])
+            silent_ms = round((time.monotonic() - heard_at) * 1000)
+            event(log, LogEvent.TASK_STALLED, task=channel.ref.task_id, attempt=attempt, silent_ms=silent_ms)

@@ -212,10 +212,18 @@ def test_a_new_attempt_and_a_resync_replace_the_text_that_a_page_shows() -> None
     assert fold(frames) == ("new", None)
 
 
-def test_an_error_in_a_log_is_found_and_a_publish_that_could_not_be_confirmed_is_none() -> None:
-    known = "ERROR shared.actions.admission: the publish of t1 could not be confirmed\n"
-    assert check_logs({"actions": f"WARNING x\n{known}"}).held
-    found = check_logs({"actions": known, "events": "ERROR uvicorn.error: Exception in ASGI application\n"})
+def _line(event: str, severity: str) -> str:
+    return f'{{"severity": "{severity}", "event": "{event}"}}\n'
+
+
+def test_an_error_in_a_log_is_found_and_a_publish_that_failed_is_none() -> None:
+    known = _line("step_claimed", "INFO") + _line("task_swept", "WARNING") + _line("publish_failed", "ERROR")
+    assert check_logs({"actions": known}).held
+    found = check_logs({"actions": known, "events": _line("reading_failed", "ERROR")})
     assert [str(problem) for problem in found.problems] == [
-        "events: ERROR uvicorn.error: Exception in ASGI application"
+        f"events: {_line('reading_failed', 'ERROR').strip()}"
     ]
+
+
+def test_a_line_that_is_no_json_is_an_error_that_nobody_knows() -> None:
+    assert not check_logs({"actions": "Fatal Python error: Segmentation fault\n"}).held
