@@ -62,6 +62,7 @@ from shared.state.tasks import Tasks
 
 if TYPE_CHECKING:
     from shared.actions.operators import Operators
+    from shared.actions.ops.site import Site
 
 log = logging.getLogger(__name__)
 MAX_CALLBACK_BYTES = 64 * 1024 * 1024
@@ -73,6 +74,7 @@ _HIDDEN = {
     "internal": "Something went wrong here; it has been logged.",
 }
 """What is said in the place of a text that is for the log."""
+OPERATORS_PATHS = frozenset({"/ops", "/metrics"})
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, traceparent"
 
 
@@ -141,6 +143,12 @@ class Application:
         return Operators(self.settings.ops_token, self.store)
 
     @cached_property
+    def ops(self) -> Site:
+        from shared.actions.ops.site import Site
+
+        return Site(self.settings, self.store, self.tasks, self.admissions, self.operators)
+
+    @cached_property
     def users(self) -> UserTokens:
         return UserTokens(self.settings.auth)
 
@@ -179,6 +187,8 @@ class Application:
             case ["me"]:
                 _require_method(request, "DELETE")
                 return answer_json(self.deletion.delete(self._user(request)))
+            case ["ops", *path]:
+                return self.ops.answer(request, path)
             case [name, *ids]:
                 return self._query(request, name, ids)
         raise NotFound("There is no such address.")
@@ -255,6 +265,9 @@ class Application:
         return answer_json({"ok": True, **decide(body)})
 
     def _with_cors(self, request: Request, response: Response) -> Response:
+        """Let the pages of known origins read an answer; none of them is an operator's."""
+        if _first_part(request) in OPERATORS_PATHS:
+            return response
         origin, allowed = request.headers.get("Origin"), self.settings.allowed_origins
         response.headers["Vary"] = "Origin"
         if origin and (origin in allowed or "*" in allowed):

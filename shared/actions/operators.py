@@ -23,6 +23,7 @@ import jwt
 from jwt.exceptions import PyJWTError
 
 from shared.errors import AuthRequired, InvalidRequest, NotFound
+from shared.logs import LogEvent, event
 from shared.state.store import Store
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ MAX_NAME_CHARACTERS = 64
 SIGN_INS = "10/minute"
 """How often one address may try to sign in, and how many wrong bearer tokens of it are answered as such."""
 _AUDIENCE = "sluice-ops"
-_UNNAMED = "a script"
+_UNNAMED = "script"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ class Session:
     operator: Operator
     form_token: str
     """What every change of this session carries; a page of somebody else's cannot know it."""
+
+    def allows(self, sent: str) -> bool:
+        """Tell whether a form was sent by a page of this session."""
+        return _same(sent, self.form_token)
 
 
 class Operators:
@@ -84,7 +89,7 @@ class Operators:
             return Operator(operator_name(request.headers.get(NAME_HEADER) or _UNNAMED))
         if sent:
             self._count_try(request)
-            log.warning("a wrong operators' token was refused")
+            event(log, LogEvent.OPERATOR_REFUSED, path=f"/{request.path.split('/')[1]}")
         raise AuthRequired("This address is for operators: send OPS_TOKEN as a bearer token.")
 
     def sign_in(self, request: Request, name: str, sent_token: str) -> str:
@@ -99,9 +104,9 @@ class Operators:
         operator = Operator(operator_name(name))
         self._count_try(request)
         if not _same(sent_token.strip(), token):
-            log.warning("an operator's sign-in failed")
+            event(log, LogEvent.OPERATOR_REFUSED, path=f"/{request.path.split('/')[1]}")
             raise AuthRequired("This is not the token.")
-        log.info("the operator %s signed in", operator.name)
+        event(log, LogEvent.OPERATOR_ACTED, act="sign_in", by=operator.name)
         claims = {
             "sub": operator.name,
             "jti": secrets.token_urlsafe(16),
@@ -146,12 +151,12 @@ class Operators:
 
 
 def operator_name(text: str) -> str:
-    """Return a name as an operator may call themselves.
+    """Return a name as an operator may call themselves: one word, as facts of a log line are.
 
     Raises:
         InvalidRequest: it is empty, too long, or holds what would break a line of the log.
     """
-    name = text.strip()
+    name = "-".join(text.split())
     if not 0 < len(name) <= MAX_NAME_CHARACTERS or not name.isprintable():
         raise InvalidRequest(f"must have 1 to {MAX_NAME_CHARACTERS} printable characters", field="name")
     return name

@@ -54,6 +54,11 @@ def is_task(key: str) -> bool:
     return key.startswith("task:")
 
 
+def task_id(key: str) -> str:
+    """Return the id of the task whose record a key is."""
+    return key.removeprefix("task:")
+
+
 def events(user_id: str, service_id: str, task_id: str) -> str:
     return f"cs:events:{user_id}:{service_id}:{task_id}"
 

@@ -24,6 +24,7 @@ from shared.actions.operators import Operator
 from shared.actions.ops.letters import DeadLetter, DeadLetterQueue, Kind
 from shared.actions.sweeper import ref_of, steps_of
 from shared.errors import NotFound, OrderRefused, PublishFailed, SluiceError
+from shared.logs import LogEvent, event
 from shared.routing import (
     CREATE_SERVICE_TEXT,
     CUSTOMIZE_RESUME,
@@ -149,9 +150,7 @@ class Replays:
             raise OrderRefused(prospect.reason)
         if prospect.way is Way.RESEND:
             self._letters.resend(letter)
-            log.info(
-                "dead letter %s of task %s is sent again, by %s", letter.id, letter.task_id or "-", by.name
-            )
+            _tell("resend", by, letter.id, letter.task_id)
             return Replayed(Way.RESEND, letter.task_id)
         replayed = self._readmit(self._record(letter.task_id or ""), by)
         self._forget(letter)
@@ -161,7 +160,7 @@ class Replays:
         """Take a dead letter out of the queue for good; its task stays as it is."""
         letter = self._letters.get(letter_id)
         self._letters.delete(letter_id)
-        log.info("dead letter %s of task %s was deleted, by %s", letter_id, letter.task_id or "-", by.name)
+        _tell("delete_letter", by, letter_id, letter.task_id)
 
     def _record(self, task_id: str) -> Mapping[str, Any]:
         record = self._tasks.read(task_id)
@@ -179,7 +178,7 @@ class Replays:
         if answer["taskId"] != new:
             raise OrderRefused(f"Its user has asked again: task {answer['taskId']} does this already.")
         self._link(old, new)
-        log.info("task %s is replayed as %s, by %s", old, new, by.name)
+        _tell("replay", by, new, old)
         return Replayed(Way.READMIT, new, old, bool(answer["isFree"]), before=bool(answer["replay"]))
 
     def _successor(self, task_id: str) -> tuple[str, Mapping[str, Any] | None]:
@@ -207,8 +206,8 @@ class Replays:
             self._letters.delete(letter.id)
         except NotFound:
             pass
-        except SluiceError:
-            log.warning("dead letter %s was replayed, and could not be deleted", letter.id)
+        except SluiceError as error:
+            event(log, LogEvent.DEAD_LETTER_KEPT, error=error, task=letter.task_id)
 
     def _submission(self, record: Mapping[str, Any], task_id: str = "") -> Submission:
         """Return the request that makes a task anew.
@@ -254,3 +253,7 @@ def _prospect_of_open(record: Mapping[str, Any], letter: DeadLetter) -> Prospect
     if letter.message and int(record["step"]) != letter.message.step:
         return Prospect(None, "Its task has gone on to another step: there is nothing to replay.")
     return Prospect(Way.RESEND, "Its task waits for a message: QStash sends this one again.")
+
+
+def _tell(act: str, by: Operator, target: str, task_id: str | None) -> None:
+    event(log, LogEvent.OPERATOR_ACTED, act=act, by=by.name, target=target, task=task_id)
