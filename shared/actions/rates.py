@@ -82,7 +82,9 @@ class _WindowStorage(Storage, SlidingWindowCounterSupport):
         self.last = Windows(0, 0, 0)
 
     def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:  # noqa: ARG002  # the user's key is this storage's own
-        answer = self._store.script(load_script("count_request"), [self._key], [limit, expiry * 1000, amount])
+        answer = self._store.script(
+            load_script("count_request"), [self._key, keys.TALLIES], [limit, expiry * 1000, amount]
+        )
         counted, before, count, left_ms = map(int, answer)
         self.last = Windows(before, count, left_ms)
         return bool(counted)

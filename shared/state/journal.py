@@ -75,10 +75,10 @@ class StepEnd:
         Raises:
             KeyError, TypeError, ValueError: no transition has written this.
         """
-        ttft = data.get("ttftMs")
+        at_ms, ttft = int(data["at"]), data.get("ttftMs")
         return cls(
             id=entry_id,
-            at_ms=int(data["at"]),
+            at_ms=at_ms,
             task_id=str(data["taskId"]),
             user=str(data["user"]),
             tier=str(data["tier"]),

@@ -169,7 +169,14 @@ class Tasks:
             self._script(
                 "fail_task",
                 keys.of_transition(ref, idempotency_key=key),
-                {"epoch": "", "holder": "", "code": code, "message": message, "ttl": self._ttl},
+                {
+                    "epoch": "",
+                    "holder": "",
+                    "code": code,
+                    "message": message,
+                    "usage": None,
+                    "ttl": self._ttl,
+                },
             )
         )
 
@@ -211,7 +218,9 @@ class Tasks:
             input=json.loads(answer["input"]),
             is_last_step=answer["isLast"],
         )
-        return Claim("claimed", attempt=attempt)
+        return Claim(
+            "claimed", attempt=attempt, waited_ms=answer["waitedMs"], took_over=answer.get("tookOver", False)
+        )
 
     def renew(self, attempt: Attempt) -> bool:
         """Renew an attempt's lease; False when the attempt is over and must stop."""
@@ -240,8 +249,19 @@ class Tasks:
             )
         )
 
-    def release(self, attempt: Attempt, *, code: str, message: str, retry_after_seconds: int) -> str:
-        """Give back an attempt that may be repeated: `released`, `exhausted` (the last) or `superseded`."""
+    def release(
+        self,
+        attempt: Attempt,
+        *,
+        code: str,
+        message: str,
+        retry_after_seconds: int,
+        usage: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Give back an attempt that may be repeated: `released`, `exhausted` (the last) or `superseded`.
+
+        `usage` is what it used of its model, as far as it knows; it counts with the step's end.
+        """
         return str(
             self._script(
                 "release_attempt",
@@ -252,14 +272,20 @@ class Tasks:
                     "code": code,
                     "message": message,
                     "retryAfter": retry_after_seconds,
+                    "usage": usage,
                     "graceMs": self._grace_ms,
                     "ttl": self._ttl,
                 },
             )
         )
 
-    def fail(self, attempt: Attempt, *, code: str, message: str) -> str:
-        """End a task that no attempt can complete: `failed`, or the state that came first."""
+    def fail(
+        self, attempt: Attempt, *, code: str, message: str, usage: Mapping[str, Any] | None = None
+    ) -> str:
+        """End a task that no attempt can complete: `failed`, or the state that came first.
+
+        `usage` is what the attempt used of its model, as far as it knows.
+        """
         return str(
             self._script(
                 "fail_task",
@@ -269,6 +295,7 @@ class Tasks:
                     "holder": attempt.holder,
                     "code": code,
                     "message": message,
+                    "usage": usage,
                     "ttl": self._ttl,
                 },
             )

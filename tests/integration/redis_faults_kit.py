@@ -55,6 +55,7 @@ _VOLATILE = (
     (r'("waitedMs": )"\d+"', r"\1W"),
     (r'(\\"etaSeconds\\":)(\d+|null)', r"\1E"),
     (r'(:ms": )"[\d.]+"', r"\1R"),
+    (r'\\"(waitedMs|runMs|latencyMs)\\":\d+', r"\1"),
 )
 
 

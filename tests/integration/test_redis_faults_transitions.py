@@ -175,7 +175,7 @@ def test_a_redis_that_does_not_know_a_script_is_given_it(
 
 MAY_BE_SENT_TWICE = {
     *("HGET", "HGETALL", "HMGET", "LRANGE", "SMEMBERS", "TIME", "PING", "XREVRANGE", "SCAN"),
-    *("ZCARD", "ZCOUNT", "ZRANGE", "ZREVRANGE"),
+    *("XRANGE", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE"),
     *("DEL", "ZREM"),  # what is gone stays gone
     "XADD",  # under an explicit id, which Redis takes once
 }

@@ -35,7 +35,7 @@ OTHER_KEYS = {
     "check_account": 2,
     "check_member": 2,
     "check_slots": 1,
-    "count_request": 1,
+    "count_request": 2,
     "count_tasks": 3,
     "fold_journal": 4,
     "fold_tallies": 1,

@@ -203,7 +203,11 @@ local function debit(balance, is_new, cost)
 end
 
 local answer = known_task()
-if answer then return cjson.encode(answer) end
+if answer then
+  if answer.status == 'mismatch' then tally(now, 'refused', 'mismatch', '')
+  elseif answer.taskId ~= q.taskId then tally(now, 'replay', 'key', '') end
+  return cjson.encode(answer)
+end
 
 local count, overdue = open_tasks()
 if #overdue > 0 and not q.touched then return cjson.encode({status = 'overdue', tasks = overdue}) end
@@ -211,6 +215,7 @@ if #overdue > 0 and not q.touched then return cjson.encode({status = 'overdue', 
 local under_way = task_under_way()
 if under_way then
   note_keys(remember_key(under_way))
+  tally(now, 'replay', 'under_way', '')
   return cjson.encode({status = 'replay', taskId = under_way})
 end
 
@@ -223,13 +228,18 @@ local steps = q.steps[tier]
 read_rates(steps)
 local draining = control('draining', 'all')
 if draining then
+  tally(now, 'refused', 'draining', steps[1].queueId)
   return cjson.encode({status = 'draining', retryAfter = ask_again_after(draining, now, 300, 60)})
 end
 if count >= q.userMax then
+  tally(now, 'refused', 'user_busy', steps[1].queueId)
   return cjson.encode({status = 'user_busy', retryAfter = retry_after(steps[1].queueId, 1)})
 end
 local full = full_queue(steps)
-if full then return cjson.encode(full) end
+if full then
+  tally(now, 'refused', 'queue_full', full.queueId)
+  return cjson.encode(full)
+end
 
 take_places(steps)
 debit(balance, not stored, cost)

@@ -3,7 +3,8 @@
 -- uses: lib_task
 --
 -- KEYS  as lib_task says; 9 the idempotency key to free, so that the user's next try is a new task
--- ARGV  1 JSON: epoch (may be empty), holder, code, message, ttl {maxlen, streamMs, taskMs}
+-- ARGV  1 JSON: epoch (may be empty), holder, code, message, usage (what the attempt used, or null), ttl {maxlen, streamMs,
+--         taskMs}
 -- returns the state: failed | superseded (another attempt runs) | done | cancelled | unknown; queued or running when
 --         `actions` meant to end a task that has been published after all
 
@@ -19,6 +20,8 @@ end
 if q.epoch ~= '' and record.epoch ~= q.epoch then return 'superseded' end
 -- A repeated request has published it meanwhile: the failure of the first is nobody's loss.
 if q.epoch == '' and record.published == '1' then return record.state end
-end_failed(record, now_ms(), q.code, q.message, q.ttl)
+local now = now_ms()
+end_failed(record, now, q.code, q.message, q.ttl, given(q.usage))
+if q.epoch == '' then tally(now, 'refused', q.code, step_of(record).queueId) end
 free_idempotency_key(record.taskId)
 return 'failed'

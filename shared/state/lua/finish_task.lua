@@ -9,7 +9,7 @@
 -- returns done | step_done | superseded
 
 local q = cjson.decode(ARGV[1])
-local record = read_record('finishedEpoch', 'createdAt', unpack(END_FIELDS))
+local record = read_record('finishedEpoch', unpack(END_FIELDS))
 redis.call('ZREM', KEYS[7], q.holder)
 if record.finishedEpoch == q.epoch then return record.state == 'done' and 'done' or 'step_done' end
 if record.state ~= 'running' or record.epoch ~= q.epoch then return 'superseded' end
@@ -24,17 +24,17 @@ if #q.keep > 0 then
   end
 end
 
-local step, steps = tonumber(record.step), cjson.decode(record.steps)
+local step, steps, usage = tonumber(record.step), cjson.decode(record.steps), cjson.decode(q.usage)
 if step + 1 == #steps then
-  end_task(record, 'done', now, q.event, {'result', q.result, 'usage', q.usage, 'finishedEpoch', q.epoch}, q.ttl)
+  end_task(record, 'done', now, q.event, {'result', q.result, 'usage', q.usage, 'finishedEpoch', q.epoch}, q.ttl, usage)
   return 'done'
 end
 
 local following = steps[step + 2]
 give_back_place(record.taskId, step, steps[step + 1].queueId)
-note_end(steps[step + 1].queueId, now)
+note_end(steps[step + 1].queueId, now, following.queueId)
 redis.call('HSET', KEYS[1], 'state', 'queued', 'step', int(step + 1), 'attempt', '0', 'epoch', '', 'holder', '',
-  'n', '0', 'published', '0', 'requeues', '0', 'waitedMs', '0', 'waitingSince', int(now),
+  'n', '0', 'published', '0', 'requeues', '0', 'waitedMs', '0', 'waitingSince', int(now), 'spent', '',
   'finishedEpoch', q.epoch, 'result:' .. int(step), q.result, 'usage:' .. int(step), q.usage)
 set_deadline(record.taskId, now + q.unpublishedMs)
 local told = add_event(now, q.event, q.ttl.maxlen)
@@ -42,4 +42,5 @@ local position = redis.call('ZRANK', queue_key(following.queueId), record.taskId
 add_event(told + 1, {type = 'queued', taskId = record.taskId, attempt = 0, at = now, step = step + 1,
   queueId = following.queueId, position = position,
   etaSeconds = eta_seconds(following.queueId, position + 1) or cjson.null}, q.ttl.maxlen)
+note_step_end(record, now, {state = 'done', last = false, code = '', refunded = 0}, usage)
 return 'step_done'

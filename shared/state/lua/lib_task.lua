@@ -58,16 +58,6 @@ local function set_deadline(task_id, deadline)
   redis.call('ZADD', KEYS[3], int(deadline), task_id)
 end
 
--- The mean interval between two ends in a queue, exponentially weighted, measured only while it has tasks.
-local function note_end(queue_id, now)
-  local at, ms = unpack(redis.call('HMGET', KEYS[8], queue_id .. ':at', queue_id .. ':ms'))
-  if at then
-    local interval = math.max(0, now - tonumber(at))
-    ms = ms and (0.8 * tonumber(ms) + 0.2 * interval) or interval
-    redis.call('HSET', KEYS[8], queue_id .. ':at', int(now), queue_id .. ':ms', string.format('%.3f', ms))
-  end
-end
-
 -- The mean interval between two ends in a queue, ms, as it is before this script notes one; nil while nothing has been
 -- measured.
 local intervals = {}
@@ -76,6 +66,19 @@ local function interval_ms(queue_id)
     intervals[queue_id] = tonumber(redis.call('HGET', KEYS[8], queue_id .. ':ms') or nil) or false
   end
   return intervals[queue_id] or nil
+end
+
+-- The mean interval between two ends in a queue, exponentially weighted, measured only while it has tasks. The interval of
+-- the queue that its task goes on to, if it does, is asked for in the same breath.
+local function note_end(queue_id, now, following_id)
+  local names = {queue_id .. ':at', queue_id .. ':ms', following_id and following_id .. ':ms'}
+  local at, ms, following = unpack(redis.call('HMGET', KEYS[8], unpack(names)))
+  if following_id then intervals[following_id] = tonumber(following or nil) or false end
+  if at then
+    local interval = math.max(0, now - tonumber(at))
+    ms = ms and (0.8 * tonumber(ms) + 0.2 * interval) or interval
+    redis.call('HSET', KEYS[8], queue_id .. ':at', int(now), queue_id .. ':ms', string.format('%.3f', ms))
+  end
 end
 
 -- Seconds until `count` steps have ended in a queue, at its measured rate; nil while nothing has been measured.
@@ -119,6 +122,11 @@ local function turns_before(task_id, step, queue_id, slots)
   return math.max(1, rank + 1 - slots)
 end
 
+-- Counts what does not go the straight way (tallies.py). It stands in nothing's way: a Redis that is full counts no more.
+local function tally(now, kind, label, lane)
+  redis.pcall('HINCRBY', KEYS[14], table.concat({kind, label, lane, int(math.floor(now / 60000))}, '|'), 1)
+end
+
 local function give_back_place(task_id, step, queue_id)
   redis.call('ZREM', queue_key(queue_id), task_id .. ':' .. int(step))
 end
@@ -138,14 +146,59 @@ local function refund(record, now)
   return true
 end
 
-local END_FIELDS = {'taskId', 'action', 'cost', 'refunded', 'steps', 'step', 'attempt', 'state',
-  'epoch', 'holder', 'waitedMs', 'waitingSince', 'retries', 'n', 'published'}
+local END_FIELDS = {'taskId', 'action', 'tier', 'cost', 'refunded', 'steps', 'step', 'attempt', 'state', 'epoch', 'holder',
+  'waitedMs', 'waitingSince', 'retries', 'n', 'published', 'createdAt', 'startedAt', 'spent'}
+
+local function waited_ms(record, now)
+  return tonumber(record.waitedMs) + math.max(0, now - tonumber(record.waitingSince))
+end
+
+local function step_of(record)
+  return cjson.decode(record.steps)[tonumber(record.step) + 1]
+end
+
+-- A running attempt whose lease has lapsed: since then the task has been waiting, whatever its record still says.
+local function attempt_died(record, lease, now)
+  record.state, record.waitingSince = 'queued', int(lease > 0 and lease or now)
+end
+
+-- What the attempts of a step have used together: those that were given back, and what this one says of itself (a usage
+-- record, or null). Money is whole millionths from here on, so that sums are exact.
+local function spent_with(record, usage)
+  local spent = (record.spent or '') ~= '' and cjson.decode(record.spent)
+    or {['in'] = 0, out = 0, cached = 0, costMicros = 0, currency = ''}
+  if usage then
+    spent['in'] = spent['in'] + (usage.promptTokens or 0)
+    spent.out = spent.out + (usage.completionTokens or 0)
+    spent.cached = spent.cached + (usage.cachedTokens or 0)
+    spent.costMicros = spent.costMicros + math.floor((usage.cost or 0) * 1000000 + 0.5)
+    spent.currency = usage.currency or spent.currency
+  end
+  return spent
+end
+
+local JOURNAL_LENGTH = 100000 -- entries, roughly: what is kept at most when nobody folds
+
+-- The step's one entry in the journal (journal.py). Its user is a hash: an entry may outlive the user.
+local function note_step_end(record, now, end_, usage)
+  local step, entry, ran = step_of(record), spent_with(record, usage), record.state == 'running'
+  entry.at, entry.taskId, entry.user = now, record.taskId, string.match(KEYS[5], '[^:]+$')
+  entry.tier, entry.action, entry.step = record.tier, record.action, tonumber(record.step)
+  entry.lane, entry.template, entry.model = step.queueId, step.templateId, step.modelId
+  entry.state, entry.last, entry.code, entry.refunded = end_.state, end_.last, end_.code, end_.refunded
+  entry.attempts = tonumber(record.attempt)
+  entry.waitedMs = ran and tonumber(record.waitedMs) or waited_ms(record, now)
+  entry.runMs = ran and math.max(0, now - tonumber(record.startedAt or now)) or 0
+  entry.ttftMs = usage and usage.ttftMs
+  entry.latencyMs = math.max(0, now - tonumber(record.createdAt))
+  redis.call('XADD', KEYS[13], 'MAXLEN', '~', JOURNAL_LENGTH, '*', 'e', cjson.encode(entry))
+end
 
 -- The one end of a task: refund, places, index, state, terminal event, all or nothing. The caller has checked that
 -- the task is open. `event` is a table (`refunded` and `at` are filled in) or the ready JSON of a `done`.
--- `fields` are what else the record keeps. A slot is not touched: only its holder gives it back; what is removed with a
+-- `fields` are what else the record keeps, `usage` what its last attempt used, as far as that is known. A slot is not touched: only its holder gives it back; what is removed with a
 -- task that failed are leases that have lapsed and count no more, so that nothing stays of a worker that was killed.
-local function end_task(record, state, now, event, fields, ttl)
+local function end_task(record, state, now, event, fields, ttl, usage)
   local refunded = state ~= 'done' and refund(record, now)
   local steps = cjson.decode(record.steps)
   for i = tonumber(record.step) + 1, #steps do
@@ -163,17 +216,16 @@ local function end_task(record, state, now, event, fields, ttl)
   add_event(now, event, ttl.maxlen)
   redis.call('PEXPIRE', KEYS[2], int(ttl.streamMs))
   redis.call('PEXPIRE', KEYS[1], int(ttl.taskMs))
+  note_step_end(record, now, {state = state, last = true, code = type(event) == 'table' and event.code or '',
+    refunded = refunded and tonumber(record.cost) or 0}, usage)
 end
 
-local function end_failed(record, now, code, message, ttl)
+local function end_failed(record, now, code, message, ttl, usage)
   end_task(record, 'failed', now, {type = 'error', code = code, message = message},
-    {'errorCode', code, 'errorMessage', message}, ttl)
+    {'errorCode', code, 'errorMessage', message}, ttl, usage)
 end
 
-local function waited_ms(record, now)
-  return tonumber(record.waitedMs) + math.max(0, now - tonumber(record.waitingSince))
-end
-
-local function step_of(record)
-  return cjson.decode(record.steps)[tonumber(record.step) + 1]
+-- What a caller left out, or gave as null.
+local function given(value)
+  return value ~= cjson.null and value or nil
 end

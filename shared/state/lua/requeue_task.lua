@@ -42,15 +42,17 @@ end
 
 local function fail(code, message)
   end_failed(record, now, code, message, q.ttl)
+  tally(now, 'requeue', 'failed', queue_id)
   return cjson.encode({status = 'failed', code = code})
 end
 
+local waits = record.state == 'queued'
 if not alive then
+  if not waits then attempt_died(record, lease, now) end
   if q.refused then return fail('message_refused', 'The task could not be taken by its queue; nothing was charged.') end
   if tonumber(record.attempt) > tonumber(record.retries) then
     return fail('attempts_exhausted', 'Every attempt was lost; nothing was charged.')
   end
-  if record.state == 'running' then record.waitingSince = int(lease > 0 and lease or now) end
   if waited_ms(record, now) > step_of(record).maxWaitMs then
     return fail('wait_timeout', 'The task waited too long for its turn; nothing was charged.')
   end
@@ -58,5 +60,6 @@ end
 local n = tonumber(record.n) + 1
 redis.call('HSET', KEYS[1], mark, int(n), 'n', int(n), 'published', '0', 'requeues', int(tonumber(record.requeues) + 1))
 -- Whoever was to publish it may die first: then the next touch does, and not only when the waiting budget is over.
-if record.state == 'queued' then set_deadline(record.taskId, now + delay * 1000 + q.unpublishedMs) end
+if waits then set_deadline(record.taskId, now + delay * 1000 + q.unpublishedMs) end
+tally(now, 'requeue', 'publish', queue_id)
 return publish(n)

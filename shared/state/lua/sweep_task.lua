@@ -31,15 +31,19 @@ if record.state == 'running' then
     set_deadline(q.taskId, lease + q.graceMs)
     return 'alive'
   end
+  attempt_died(record, lease, now)
 elseif record.published == '0' and (tonumber(record.step) > 0 or tonumber(record.n) > 1)
   and waited_ms(record, now) <= step_of(record).maxWaitMs then
   -- Its producer had accepted it long ago: what is missing is only a message that a callback did not publish.
   set_deadline(q.taskId, now + q.unpublishedMs)
+  tally(now, 'sweep', 'publish', step_of(record).queueId)
   return 'publish'
 elseif record.published == '1' and is_held_up(record) then
   end_failed(record, now, 'wait_timeout', 'The task waited too long for its turn; nothing was charged.', q.ttl)
+  tally(now, 'sweep', 'wait_timeout', step_of(record).queueId)
   return 'wait_timeout'
 end
 end_failed(record, now, 'lost', 'The task was lost on its way; nothing was charged.', q.ttl)
+tally(now, 'sweep', 'lost', step_of(record).queueId)
 if record.published == '0' then free_idempotency_key(q.taskId) end
 return 'lost'
