@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench.environment import ROOT, EnvironmentFailed, versions_of_peers
 from bench.figures import Figure
+from bench.node_peers import versions_of_node_peers
 from bench.parts import PARTS, load_part
 from bench.pipelines.client import Failed
 from bench.report.comparison import compare
@@ -72,7 +73,8 @@ def _run(parts: Sequence[str], console: Console, *, keep: bool) -> int:
         for name in parts:
             screen.begin(name)
             figures += load_part(name).measure(screen.show)
-    results = Results(conditions(screen.seconds, versions_of_peers(PEERS)), tuple(figures))
+    versions = versions_of_peers(PEERS) | versions_of_node_peers()
+    results = Results(conditions(screen.seconds, versions), tuple(figures))
     print_results(results, console)
     if before is not None:
         print_comparison(compare(before, results), console)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from bench.figures import Figure
 
-ROUNDS = 3
-WINDOW_SECONDS = 3.0
+ROUNDS = 2
+WINDOW_SECONDS = 2.5
 
 
 def measure(progress: Callable[[str], None]) -> list[Figure]:

@@ -13,26 +13,31 @@ import sys
 from bench.bridge.measuring import measure_load
 from bench.bridge.run import Load
 from bench.figures import Figure
+from devstack.interruption import exit_on_termination
+
+INTERRUPTED = 130
 
 
 def main() -> int:
     arguments = _parser().parse_args()
+    exit_on_termination()
     load = Load(
         arguments.connections, arguments.active, arguments.rate, arguments.per_channel, arguments.turnover
     )
-    figures = measure_load(load, arguments.rounds, arguments.seconds, _say, relay=not arguments.no_relay)
+    try:
+        figures = measure_load(load, arguments.rounds, arguments.seconds, _say, relay=not arguments.no_relay)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     for figure in figures:
         print(_line(figure))
-    return (
-        1 if any(figure.values != (0,) * len(figure.values) for figure in figures if _is_loss(figure)) else 0
-    )
+    return int(any(any(figure.values) for figure in figures if _is_loss(figure)))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.bridge",
         description=__doc__,
-        epilog="Exit status: 0 every event arrived at everybody, 1 some did not.",
+        epilog="Exit status: 0 every event arrived at everybody, 1 some did not, 130 interrupted.",
     )
     parser.add_argument("--connections", type=int, default=2_000)
     parser.add_argument("--active", type=float, default=0.2, help="the share of channels that are written to")

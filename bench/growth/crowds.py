@@ -1,4 +1,4 @@
-"""Databases of the sizes that are compared: places taken, tasks that have ended, tasks of one user.
+"""Databases of the sizes that are compared: places, slots, tasks that have ended, tasks of one user.
 
 One task goes the real way; the crowd are copies of what it left, made inside Redis, because a hundred
 thousand real ones would take longer than all that is measured.
@@ -35,6 +35,12 @@ end
 def take_places(lane: LaneOfTasks, places: int) -> None:
     """Let so many tasks wait that nobody runs."""
     _copy(lane, lane.admit(), places - 1, are_open=True)
+
+
+def hold_slots(lane: LaneOfTasks, slots: int) -> None:
+    """Let so many attempts run, all of them real."""
+    for _ in range(slots):
+        lane.claim(lane.admit())
 
 
 def keep_ended(lane: LaneOfTasks, tasks: int) -> None:

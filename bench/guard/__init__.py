@@ -24,7 +24,7 @@ from bench.guard.clients import CLIENTS, Pace, Pair, run
 from bench.guard.requests import ENTER_SLOT, SLOT_KEY, Asked, Guard, task_ref
 from devstack.valkey import EmbeddedValkey
 
-ROUNDS = 5
+ROUNDS = 3
 PAIRS = 2_000
 PAIRS_A_SECOND_GOAL = 10_000
 P99_GOAL = 3

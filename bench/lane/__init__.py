@@ -26,7 +26,7 @@ from devstack.valkey import EmbeddedValkey
 from shared.state.store import TcpStore
 from shared.warming import settle
 
-ROUNDS = 7
+ROUNDS = 5
 SHORT, LONG = 40, 1_000
 """Tokens; an answer shorter than that is none."""
 SECTION = "lane"

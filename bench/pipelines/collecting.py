@@ -10,14 +10,17 @@ from bench.pipelines.breakdown import STRETCHES, Write, added, is_added, middle_
 from bench.pipelines.figures import Collection
 from bench.pipelines.kills import ANSWERS, PATIENCE_SECONDS, Loss
 from bench.pipelines.load import Run
-from bench.pipelines.subjects import Subject
+from bench.pipelines.subjects import NODE_PEER, Subject
 
 _CPU = "worker CPU per 1,000 tokens"
+_COMMANDS = "Redis commands per answer"
 _ANEW = ", and the answer begins anew: a reader that still listens gets its beginning twice."
 _AFTER_KILLS = {
     "celery": "By default a task is acknowledged before it runs: nobody runs it again.",
     "dramatiq": f"Its messages are queued again once the worker has been silent for 60 s{_ANEW}",
     "taskiq": f"Its message is claimed by another worker after 10 minutes{_ANEW}",
+    NODE_PEER: "What was said lived in the killed process. Its job is run again once it counts as stalled, "
+    "after 30 s or more, and a reader that waits hears nothing of it.",
 }
 """By the defaults of the locked versions; what comes after our patience is not measured."""
 
@@ -33,15 +36,19 @@ def keep_paced(collection: Collection, name: str, made: Run, *, whole: bool) -> 
     collection.add(f.PACED, f.FIRST_P99, "ms", name, made.first_ms(0.99))
     collection.add(f.PACED, f.TOKEN_P50, "ms", name, made.token_ms(0.5))
     collection.add(f.PACED, f.TOKEN_P99, "ms", name, made.token_ms(0.99))
+    collection.add(f.PACED, f.ARRIVED, f"of {made.load.answers}", name, len(made.readings))
     if whole:
         count = made.commands_per_answer
-        collection.add(f.PACED, "Redis commands per answer", "commands", name, count)
+        collection.add(f.PACED, _COMMANDS, "commands", name, count)
         collection.add(f.PACED, _CPU, "ms", name, made.worker_cpu_ms_per_1000_tokens)
 
 
-def keep_full_speed(collection: Collection, name: str, made: Run) -> None:
+def keep_full_speed(collection: Collection, name: str, made: Run, *, has_redis: bool) -> None:
     collection.add(f.FULL_SPEED, f.SPEED, "answers/s", name, made.answers_per_second)
+    collection.add(f.FULL_SPEED, f.ARRIVED, f"of {made.load.answers}", name, len(made.readings))
     collection.add(f.FULL_SPEED, _CPU, "ms", name, made.worker_cpu_ms_per_1000_tokens)
+    if has_redis:
+        collection.add(f.FULL_SPEED, _COMMANDS, "commands", name, made.commands_per_answer)
 
 
 def keep_memory(collection: Collection, subject: Subject) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bench.figures import Figure, Goal
 from bench.pipelines.breakdown import STRETCHES
-from bench.pipelines.subjects import PEERS
+from bench.pipelines.subjects import NODE_PEER, PEERS
 
 OWN, UNMERGED, LIMIT = "sluice", "sluice, 0 ms", "direct"
 FLUSH_INTERVAL_MS, BEYOND_INTERVAL_MS = 100, 10
@@ -21,10 +21,12 @@ KILLED = "Pipelines: a worker killed in mid-answer"
 BREAKDOWN = "Pipelines: where Sluice's time to first token goes"
 
 SECTIONS = (ALONE, BREAKDOWN, PACED, FULL_SPEED, AT_REST, KILLED)
-SUBJECTS = (OWN, UNMERGED, *PEERS, LIMIT)
-COSTED = (OWN, *PEERS)
-"""Of whom it is told what an answer of ten seconds costs."""
-KILLED_SUBJECTS = (UNMERGED, *PEERS)
+SUBJECTS = (OWN, UNMERGED, *PEERS, NODE_PEER, LIMIT)
+COSTED = (OWN, PEERS[0])
+"""Of whom it is told what an answer of ten seconds costs; a publish per token costs all peers the same."""
+SLOW = PEERS[1:]
+"""At full speed only once: ten seconds each, and nothing of Sluice is held to them."""
+KILLED_SUBJECTS = (UNMERGED, *PEERS, NODE_PEER)
 
 STRETCH, ALL_OF_IT = "time", "all of it"
 _ORDER = (*SUBJECTS, *STRETCHES, ALL_OF_IT)
@@ -33,6 +35,7 @@ FIRST_P99 = "added time to first token, p99"
 TOKEN_P50 = "added latency per token, p50"
 TOKEN_P99 = "added latency per token, p99"
 SPEED = "answers of 500 tokens"
+ARRIVED = "answers that arrived whole"
 LOST = "tokens lost"
 DOUBLED = "tokens shown twice"
 IDLE = "Redis commands while nothing is done"

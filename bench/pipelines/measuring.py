@@ -16,6 +16,7 @@ import uvloop
 
 from bench.environment import python_of_peers
 from bench.figures import Figure
+from bench.node_peers import node_peers
 from bench.pipelines import figures as f
 from bench.pipelines.breakdown import Monitor
 from bench.pipelines.collecting import (
@@ -29,11 +30,11 @@ from bench.pipelines.collecting import (
 from bench.pipelines.counters import commands_of
 from bench.pipelines.kills import kill_all
 from bench.pipelines.load import ALONE, AT_ONCE, FULL_SPEED, PACED, PACED_SHORT, Load, run
-from bench.pipelines.subjects import PEERS, Sluice, Subject, direct, peer, provider, sluice
+from bench.pipelines.subjects import PEERS, Sluice, Subject, direct, node_peer, peer, provider, sluice
 
 Progress = Callable[[str], None]
-IDLE_SECONDS = 10.0
-_UNMERGED = {"stream_flush_interval_ms": 0.0, "lease_seconds": 6.0}
+IDLE_SECONDS = 6.0
+_UNMERGED = {"stream_flush_interval_ms": 0.0, "lease_seconds": 3.0}
 """Its lease is short: it is also the Sluice whose worker is killed, and the lease has to lapse."""
 _WARMING = Load(ALONE.pace, answers=AT_ONCE, at_once=AT_ONCE)
 
@@ -63,7 +64,7 @@ def measure_pipelines(progress: Progress, rounds: int) -> list[Figure]:
 
 @contextmanager
 def _world(folder: Path, progress: Progress) -> Iterator[World]:
-    python = python_of_peers(progress)
+    python, node_folder = python_of_peers(progress), node_peers(progress)
     with ExitStack() as open_:
         url = open_.enter_context(provider(sys.executable, folder))
         models = f"{url}/v1"
@@ -71,12 +72,17 @@ def _world(folder: Path, progress: Progress) -> Iterator[World]:
         own = open_.enter_context(sluice(f.OWN, sys.executable, url, folder))
         unmerged = open_.enter_context(sluice(f.UNMERGED, sys.executable, url, folder, **_UNMERGED))
         peers = [open_.enter_context(peer(name, python, models, folder)) for name in PEERS]
+        if node_folder is not None:
+            peers.append(open_.enter_context(node_peer(node_folder, models, folder)))
         limit = open_.enter_context(direct(python, models, folder))
         subjects: Sequence[Subject] = (own, unmerged, limit, *peers)
         for subject in subjects:
             progress(f"waiting for {subject.name}")
             subject.wait_ready()
         yield World(url, own, subjects)
+        progress("ending all subjects")
+        for each in subjects[2:]:
+            each.kill_worker()  # nothing that a peer's worker has begun is to be brought to an end
 
 
 async def _measure(world: World, rounds: int, collection: f.Collection, progress: Progress) -> None:
@@ -117,8 +123,10 @@ async def _round(
         made = await run(subject, url, PACED if whole else PACED_SHORT)
         keep_paced(collection, subject.name, made, whole=whole)
     for subject in with_defaults:
-        show("full speed", subject.name)
-        keep_full_speed(collection, subject.name, await run(subject, url, FULL_SPEED))
+        if is_first or subject.name not in f.SLOW:
+            show("full speed", subject.name)
+            made, has_redis = await run(subject, url, FULL_SPEED), subject.redis_url is not None
+            keep_full_speed(collection, subject.name, made, has_redis=has_redis)
 
 
 async def _rest(world: World, collection: f.Collection) -> None:

@@ -32,6 +32,10 @@ class Subject(Protocol):
     def redis_url(self) -> str | None:
         """Its own Redis; None when it has none."""
 
+    @property
+    def may_lose(self) -> bool:
+        """Whether it may lose an answer while nothing is broken: then that is counted, and no failure."""
+
     def wait_ready(self) -> None:
         """Return once it takes tasks: all are started together, and waited for afterwards."""
 
@@ -50,6 +54,7 @@ class Direct:
     worker: Child = field(repr=False)
     name: str = "direct"
     redis_url: str | None = None
+    may_lose: bool = False
 
     @property
     def worker_pid(self) -> int:
@@ -77,6 +82,7 @@ class Peer:
     redis_url: str
     worker: Child = field(repr=False)
     front: Child = field(repr=False)
+    may_lose: bool = False
 
     @property
     def worker_pid(self) -> int:
@@ -109,6 +115,7 @@ class Sluice:
     users: Sequence[tuple[str, str]] = field(default=(), repr=False)
     """A token and a service for each."""
     turns: Iterator[int] = field(default_factory=count)
+    may_lose: bool = False
 
     def wait_ready(self) -> None:
         told = self.stack.ask()
@@ -149,6 +156,9 @@ _WORKERS = {
     ],
 }
 PEERS = tuple(_WORKERS)
+"""The peers with the same front and the same chain inside: Sluice is held to these."""
+NODE_PEER = "bullmq"
+"""The peer with nothing of Python and no LangChain, where Node is there; it is shown beside them."""
 
 
 @contextmanager
@@ -174,6 +184,20 @@ def peer(name: str, python: Path, model_url: str, folder: Path) -> Iterator[Peer
         front = _uvicorn(python, "bench.peers.front:app", port)
         served = open_.enter_context(Child(front, folder / f"{name}-front.log", environment))
         yield Peer(name, port, redis.url, worker, served)
+
+
+@contextmanager
+def node_peer(folder_of_peer: Path, model_url: str, folder: Path) -> Iterator[Peer]:
+    """Run BullMQ with resumable-stream: its worker, its front and a Redis of its own."""
+    with ExitStack() as open_:
+        redis = open_.enter_context(EmbeddedValkey())
+        environment = {"PEER_REDIS_URL": redis.url, "PEER_MODEL_URL": model_url}
+        command = ["node", str(folder_of_peer / "worker.mjs")]
+        worker = open_.enter_context(Child(command, folder / f"{NODE_PEER}.log", environment))
+        (port,) = free_ports(1)
+        front = ["node", str(folder_of_peer / "front.mjs"), str(port)]
+        served = open_.enter_context(Child(front, folder / f"{NODE_PEER}-front.log", environment))
+        yield Peer(NODE_PEER, port, redis.url, worker, served, may_lose=True)
 
 
 @contextmanager

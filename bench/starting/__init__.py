@@ -20,7 +20,7 @@ from bench.starting.first_tasks import FirstTasks, measure_first_tasks
 from bench.starting.launching import bare_python, launched
 from bench.starting.trees import BARE, PEER, WSGI, Startable, startables
 
-ROUNDS = 3
+ROUNDS = 2
 TASK_ROUNDS = 1
 LANE = "paid_stream"
 SECTION = "starting"
