@@ -103,6 +103,10 @@ class Claim:
     status: str
     retry_after_seconds: int | None = None
     attempt: Attempt | None = None
+    waited_ms: int = 0
+    """How long the step has waited in all for this attempt and those before it."""
+    took_over: bool = False
+    """Whether the attempt before died with its lease."""
 
 
 @dataclass(frozen=True, slots=True)
