@@ -195,6 +195,8 @@ class Application:
 
     def _query(self, request: Request, name: str, ids: Sequence[str]) -> Response:
         """Answer a read: its name and how many ids follow it in the path decide which."""
+        if (name, len(ids)) == ("metrics", 0):
+            return self._metrics(request)
         reads: Mapping[tuple[str, int], Callable[..., Mapping[str, Any]]] = {
             ("tasks", 1): self.queries.task,
             ("quota", 0): self.queries.quota,
@@ -263,6 +265,19 @@ class Application:
             return answer_json({"ok": True, **probe.answer("actions")})
         decide = self.callbacks.step if name == "step" else self.callbacks.failure
         return answer_json({"ok": True, **decide(body)})
+
+    def _metrics(self, request: Request) -> Response:
+        """Answer a scrape, for whoever is an operator."""
+        self.operators.require(request)
+        _require_method(request, "GET", "HEAD")
+        from shared.actions.metrics import read_state, render  # at the first scrape
+
+        limits = self.settings.concurrency
+        scraped = render(
+            read_state(self.store, limits), limits, self.settings.env, request.headers.get("Accept", "")
+        )
+        headers = {"Cache-Control": "no-store", "Content-Type": scraped.content_type}
+        return Response(scraped.body, headers=headers)
 
     def _with_cors(self, request: Request, response: Response) -> Response:
         """Let the pages of known origins read an answer; none of them is an operator's."""

@@ -1,0 +1,244 @@
+"""`GET /metrics`: what Prometheus scrapes, computed from Redis alone, so that every instance says the same.
+
+    fold the journal ─▶ sums (counters, histograms) ┐
+    tallies (counters of what went another way)     ├─▶ families ─▶ text, or OpenMetrics if it is asked for
+    overview and controls (gauges)                  ┘
+
+One scraped address is enough, however many instances answer behind it: nothing is counted in a process, so
+nothing is lost when one ends, and no counter ever falls. Names are Prometheus' own way: base units, `_total`.
+`docs/observability.md` lists them, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+
+from shared.config import ConcurrencyConfig, Env
+from shared.state.controls import Controls, read_controls
+from shared.state.overview import LaneView, Overview, SlotView, read_overview
+from shared.state.store import Store
+from shared.state.sums import BOUNDS_MS, EndedSteps, Histogram, Sums, Timing, Used, fold, read_sums
+from shared.state.tallies import Tally, TallyCount, read_tallies
+
+Labels = tuple[str, ...]
+MICROS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Exposition:
+    """What a scrape is answered."""
+
+    body: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that the metrics are made of, read at about one moment."""
+
+    overview: Overview
+    controls: Controls
+    sums: Sums
+    tallies: Sequence[TallyCount]
+
+
+def read_state(store: Store, limits: ConcurrencyConfig) -> State:
+    """Fold what has ended since, and read everything.
+
+    Raises:
+        StoreUnavailable: Redis did not answer.
+    """
+    fold(store)
+    return State(read_overview(store, limits), read_controls(store), read_sums(store), read_tallies(store))
+
+
+def render(state: State, limits: ConcurrencyConfig, env: Env, accept: str = "") -> Exposition:
+    """Return `state` as text; as OpenMetrics when the `Accept` header asks for it."""
+    encode, content_type = choose_encoder(accept)
+    return Exposition(encode(_Collected(families(state, limits, env))), content_type)
+
+
+class _Collected:
+    """Families in the place of a registry: an encoder asks for nothing else."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def families(state: State, limits: ConcurrencyConfig, env: Env) -> Iterator[Metric]:
+    """Yield every metric there is."""
+    yield InfoMetricFamily("sluice", "The deployment that answers.", {"env": env})
+    yield from _queues(state.overview, state.controls, limits)
+    yield from _slots(state.overview, state.controls, limits)
+    yield from _tasks(state)
+    yield from _ended(state.sums.ended)
+    yield from map(_tallied(state.tallies), _TALLIES)
+    yield from map(_timed(state.sums.timings), _TIMINGS)
+
+
+# -- gauges ------------------------------------------------------------------------------------------------
+
+
+def _queues(overview: Overview, controls: Controls, limits: ConcurrencyConfig) -> Iterator[Metric]:
+    def by_lane(name: str, says: str, value: Callable[[LaneView], float]) -> Metric:
+        return _gauge(name, says, ("lane",), {(view.lane,): value(view) for view in overview.lanes})
+
+    yield by_lane("queue_steps", "Steps in a lane's queue, waiting and running.", lambda v: v.places_used)
+    yield by_lane(
+        "queue_places", "Steps that its queue may hold now.", lambda v: controls.places_limit(limits, v.lane)
+    )
+    yield by_lane(
+        "queue_places_configured",
+        "Steps that its queue may hold as configured.",
+        lambda v: limits.places(v.lane),
+    )
+    yield by_lane(
+        "queue_oldest_age_seconds",
+        "How long the oldest step has been in the queue, waiting and running; 0 when it is empty.",
+        lambda v: (v.oldest_ms or 0) / 1000,
+    )
+    yield by_lane(
+        "lane_stopped", "1 while an operator has stopped a lane.", lambda v: v.lane in controls.stopped
+    )
+    yield _gauge("draining", "1 while nothing new is admitted.", (), {(): controls.draining is not None})
+
+
+def _slots(overview: Overview, controls: Controls, limits: ConcurrencyConfig) -> Iterator[Metric]:
+    def by_pair(name: str, says: str, value: Callable[[SlotView], float]) -> Metric:
+        values: dict[Labels, float] = {(view.model, view.tier): value(view) for view in overview.slots}
+        return _gauge(name, says, ("model", "tier"), values)
+
+    yield by_pair(
+        "model_slots_used", "Attempts that hold a slot of a model and tier.", lambda v: len(v.holders)
+    )
+    yield by_pair(
+        "model_slots",
+        "Attempts that may hold one now.",
+        lambda v: controls.slots_limit(limits, v.model, v.tier),
+    )
+    yield by_pair(
+        "model_slots_configured",
+        "Attempts that may hold one as configured.",
+        lambda v: limits.slots(v.model, v.tier),
+    )
+
+
+# -- counters ----------------------------------------------------------------------------------------------
+
+
+def _tasks(state: State) -> Iterator[Metric]:
+    yield _gauge("tasks_open", "Tasks that have not ended.", (), {(): state.overview.open_tasks})
+    overdue: dict[Labels, float] = {(): state.overview.overdue_tasks}
+    yield _gauge("tasks_overdue", "Open tasks beyond their deadline, for the next sweep.", (), overdue)
+    yield _counter("tasks_admitted", "Tasks that were admitted.", (), {(): state.sums.accepted_tasks})
+    gaps = "Times the journal was cut before it was read: some ends are in no sum."
+    yield _counter("journal_gaps", gaps, (), {(): state.sums.gaps})
+
+
+def _ended(ended: Sequence[EndedSteps]) -> Iterator[Metric]:
+    def sums(name: str, says: str, labels: str, value: Callable[[Used], float]) -> Metric:
+        names, values = tuple(labels.split()), defaultdict[Labels, float](float)
+        for steps in ended:
+            values[tuple(getattr(steps, label) for label in names)] += value(steps.used)
+        return _counter(name, says, names, values)
+
+    model = "lane model"
+    yield sums("tasks_ended", "Tasks that ended.", "tier state code", lambda used: used.tasks)
+    yield sums("steps_ended", "Steps that ended.", "lane template model state code", lambda used: used.steps)
+    yield sums("attempts", "Attempts at steps that have ended.", model, lambda used: used.attempts)
+    yield sums("refunds", "Tasks that were refunded.", "lane", lambda used: used.refunds)
+    yield sums("refunded_coins", "Coins given back.", "lane", lambda used: used.refunded_coins)
+    yield sums("model_input_tokens", "Tokens sent to a model.", model, lambda used: used.tokens_in)
+    cached = "Those among them that the provider had cached."
+    yield sums("model_cached_input_tokens", cached, model, lambda used: used.tokens_cached)
+    yield sums("model_output_tokens", "Tokens that a model answered.", model, lambda used: used.tokens_out)
+    yield _costs(ended)
+
+
+def _costs(ended: Sequence[EndedSteps]) -> Metric:
+    values = defaultdict[Labels, float](float)
+    for steps in ended:
+        values[steps.lane, steps.model] += steps.used.cost_micros / MICROS
+    says = "What the models cost by the price table, in its currency."
+    return _counter("model_cost", says, ("lane", "model"), values)
+
+
+_TALLIES: Mapping[Tally, tuple[str, str, str]] = {
+    Tally.REFUSED: ("admissions_refused", "reason", "Requests that were not admitted."),
+    Tally.REPLAY: ("requests_repeated", "by", "Requests whose task was there already."),
+    Tally.CLAIM_REFUSED: ("claims_refused", "reason", "Deliveries that got no attempt."),
+    Tally.TAKEOVER: ("takeovers", "outcome", "Attempts whose lease had lapsed, taken over."),
+    Tally.RETRY: ("attempts_retried", "code", "Attempts that were given back to be repeated."),
+    Tally.REQUEUE: ("messages_requeued", "outcome", "Messages that QStash gave up on."),
+    Tally.SWEEP: ("tasks_swept", "outcome", "Tasks that were overdue and looked after."),
+}
+"""The name of each tally's metric, of its label, and what it says."""
+
+
+def _tallied(tallies: Sequence[TallyCount]) -> Callable[[Tally], Metric]:
+    def family(kind: Tally) -> Metric:
+        name, label, says = _TALLIES[kind]
+        values: dict[Labels, float] = {
+            (each.label, each.lane): each.total for each in tallies if each.kind == kind
+        }
+        return _counter(name, says, (label, "lane"), values)
+
+    return family
+
+
+# -- histograms --------------------------------------------------------------------------------------------
+
+_TIMINGS: Mapping[Timing, tuple[str, str]] = {
+    Timing.WAITING: ("step_waiting_seconds", "How much of its waiting budget a step used that ran."),
+    Timing.FIRST_TOKEN: (
+        "step_first_token_seconds",
+        "From an attempt's call of the model to its first text.",
+    ),
+    Timing.RUN: ("step_run_seconds", "How long the attempt ran that finished its step."),
+}
+
+
+def _timed(timings: Mapping[tuple[Timing, str, str], Histogram]) -> Callable[[Timing], Metric]:
+    def family(timing: Timing) -> Metric:
+        name, says = _TIMINGS[timing]
+        made = HistogramMetricFamily(f"sluice_{name}", says, labels=("lane", "model"))
+        for (kind, lane, model), histogram in sorted(timings.items()):
+            if kind == timing:
+                made.add_metric((lane, model), _buckets(histogram), histogram.sum_ms / 1000)
+        return made
+
+    return family
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    bounds = [*(f"{ms / 1000}" for ms in BOUNDS_MS), "+Inf"]
+    return list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
+
+
+def _gauge(name: str, says: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
+    return _filled(GaugeMetricFamily(f"sluice_{name}", says, labels=labels), values)
+
+
+def _counter(name: str, says: str, labels: Labels, values: Mapping[Labels, float]) -> Metric:
+    return _filled(CounterMetricFamily(f"sluice_{name}", says, labels=labels), values)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[Labels, float]) -> Metric:
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, float(value))
+    return family
