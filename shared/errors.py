@@ -27,8 +27,9 @@ back.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar
 
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}")
 
@@ -243,6 +244,9 @@ class MessageError(SluiceError):
 
 class TaskError(SluiceError):
     """An attempt at a task failed. `code` is public and per instance; the text never holds a user's words."""
+
+    usage: Mapping[str, Any] | None = None
+    """What the attempt had used of its model by then, as far as that is known; the runner says it."""
 
     def __init__(self, code: str, message: str, *, retry_after_seconds: int | None = None) -> None:
         super().__init__(message, retry_after_seconds=retry_after_seconds)

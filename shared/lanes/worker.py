@@ -243,11 +243,13 @@ class Worker:
         """Give the attempt back; a provider that is away for longer than a task may wait ends it instead."""
         budget = self.settings.time.max_wait_seconds(streams=message.template_id.streams)
         if (error.retry_after_seconds or 0) > budget:
-            return self._fail(attempt, PermanentTaskError(error.code, str(error)))
+            final = PermanentTaskError(error.code, str(error))
+            final.usage = error.usage
+            return self._fail(attempt, final)
         return self._release(attempt, error)
 
     def _fail(self, attempt: Attempt, error: PermanentTaskError) -> Answer:
-        status = self.tasks.fail(attempt, code=error.code, message=str(error))
+        status = self.tasks.fail(attempt, code=error.code, message=str(error), usage=error.usage)
         if status != "failed":
             return Answer(HTTPStatus.OK, {"status": "superseded"})
         return Answer(NON_RETRYABLE, {"status": "failed", "error": error.code})
@@ -257,7 +259,11 @@ class Worker:
         after = error.retry_after_seconds or min(30, 2**attempt.number)
         try:
             status = self.tasks.release(
-                attempt, code=error.code, message=str(error), retry_after_seconds=after
+                attempt,
+                code=error.code,
+                message=str(error),
+                retry_after_seconds=after,
+                usage=error.usage,
             )
         except StoreUnavailable:
             after = max(after, math.ceil(self.settings.time.lease_seconds))

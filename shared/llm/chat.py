@@ -179,6 +179,11 @@ def _message_chunk(event: dict[str, Any], thoughts: ThoughtFilter) -> AIMessageC
 
 def _usage(usage: dict[str, Any]) -> UsageMetadata:
     tokens_in, tokens_out = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    return UsageMetadata(
+    told = UsageMetadata(
         input_tokens=tokens_in, output_tokens=tokens_out, total_tokens=tokens_in + tokens_out
     )
+    # Of these the provider had some in its cache: as OpenAI and GLM say it, or as DeepSeek does.
+    details = usage.get("prompt_tokens_details") or {}
+    if cached := details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens"):
+        told["input_token_details"] = {"cache_read": min(cached, tokens_in)}
+    return told

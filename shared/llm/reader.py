@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from shared.llm.usage import Usage
+from shared.routing import Model
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -48,7 +49,8 @@ class Reader:
             self.finish_reason = chunk.response_metadata.get("finish_reason") or self.finish_reason
             if used := chunk.usage_metadata:
                 counted = True
-                self.usage += Usage(used["input_tokens"], used["output_tokens"])
+                cached = used.get("input_token_details", {}).get("cache_read", 0)
+                self.usage += Usage(used["input_tokens"], used["output_tokens"], cached)
             if chunk.additional_kwargs:
                 self._think()
             if isinstance(text := chunk.content, str) and text:
@@ -77,6 +79,10 @@ class Reader:
         if now - self.thought_at >= THINKING_SECONDS:
             self.thought_at = now
             self.on_thinking()
+
+    def used(self, model: Model) -> dict[str, Any]:
+        """Return the usage record of the calls so far."""
+        return self.usage.to_json(model, first_token_ms=self.first_token_ms)
 
     @property
     def text(self) -> str:

@@ -17,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from shared.config import ProviderSettings
-from shared.errors import PermanentTaskError, RetryableTaskError, SluiceError
+from shared.errors import PermanentTaskError, RetryableTaskError, SluiceError, TaskError
 from shared.llm.answers import UnusableAnswer, check_text, parse_output, parse_score
 from shared.llm.failures import as_task_error, exceeds_context
 from shared.llm.models import Output
@@ -25,6 +25,7 @@ from shared.llm.prompts import Locale, TemplateCall, fill, load_prompt, load_rep
 from shared.llm.reader import LOOP, Reader, TalksOn
 from shared.llm.stop import StopSignal
 from shared.llm.templates import SPECS, Spec
+from shared.llm.usage import Usage
 from shared.logs import LogEvent, event
 from shared.routing import Template
 
@@ -74,14 +75,24 @@ def run_template(
     try:
         stop.raise_if_stopped()
         result = _run(call, spec, provider, stop, reader, idle_seconds)
+        stop.raise_if_stopped()
     except Exception as error:
-        if stop.error is not None and error is not stop.error:
-            raise stop.error from error
-        if isinstance(error, SluiceError) or (known := as_task_error(error)) is None:
+        failure = _failure(error, stop)
+        if isinstance(failure, TaskError) and reader.usage != Usage():
+            failure.usage = reader.used(call.model)
+        if failure is error:
             raise
-        raise known from error
-    stop.raise_if_stopped()
-    return Outcome(result, reader.usage.to_json(call.model), reader.first_token_ms, tuple(reader.warnings))
+        raise failure from error
+    return Outcome(result, reader.used(call.model), reader.first_token_ms, tuple(reader.warnings))
+
+
+def _failure(error: Exception, stop: StopSignal) -> Exception:
+    """Return what an attempt failed by: whatever stopped it, a task's error, or the error as it is."""
+    if stop.error is not None:
+        return stop.error
+    if isinstance(error, SluiceError):
+        return error
+    return as_task_error(error) or error
 
 
 def warm(template: Template) -> None:

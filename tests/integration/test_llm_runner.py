@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from devstack.llm import LlmStandIn
-from shared.errors import PermanentTaskError
+from shared.errors import PermanentTaskError, RetryableTaskError
 from shared.llm.prompts import Locale
 from shared.llm.templates import SPECS
 from shared.routing import ROUTES, Model, Template
@@ -89,10 +89,35 @@ def test_usage_is_the_provider_s_count_priced_by_the_table(llm: LlmStandIn) -> N
         "promptTokens": tokens_in,
         "completionTokens": tokens_out,
         "totalTokens": tokens_in + tokens_out,
+        "cachedTokens": 0,
         "cost": round((tokens_in * 0.008 + tokens_out * 0.012) / 1000, 6),
         "currency": "CNY",
         "model": "deepseek-reasoner",
+        "ttftMs": usage["ttftMs"],
     }
+
+
+def test_the_time_to_the_first_text_is_told_with_the_usage(llm: LlmStandIn) -> None:
+    outcome = Attempt(llm).run(make_call(Template.INTERVIEW_PREP))
+    assert outcome.first_token_ms is not None
+    assert outcome.usage["ttftMs"] == outcome.first_token_ms
+
+
+def test_an_attempt_that_fails_tells_what_it_used(llm: LlmStandIn) -> None:
+    llm.fail("bad_json", times=2)
+    with pytest.raises(PermanentTaskError) as failed:
+        Attempt(llm).run(make_call(Template.RESUME_SUMMARY))
+    usage = failed.value.usage
+    assert usage is not None
+    assert usage["promptTokens"] > 100
+    assert usage["cost"] > 0
+
+
+def test_an_attempt_that_was_not_told_what_it_used_says_nothing(llm: LlmStandIn) -> None:
+    llm.fail("cut")
+    with pytest.raises(RetryableTaskError) as failed:
+        Attempt(llm).run(make_call(Template.INTERVIEW_PREP))
+    assert failed.value.usage is None
 
 
 def test_missing_usage_is_a_warning_and_no_failure(llm: LlmStandIn) -> None:

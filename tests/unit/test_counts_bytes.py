@@ -14,7 +14,16 @@ SERVICE_ID = "1f1e2d3c4b5a69788796a5b4c3d2e1f1"
 USER_ID = "auth0|5f7c8ec7c33c6c004bbafe82"
 AT_MS = 1_764_000_000_000
 TEXT = "A sentence of eight words, as in answers."
-USAGE = {"promptTokens": 700, "completionTokens": 500, "totalTokens": 1200, "cost": 0.002, "currency": "CNY"}
+USAGE = {
+    "promptTokens": 700,
+    "completionTokens": 500,
+    "totalTokens": 1200,
+    "cachedTokens": 512,
+    "cost": 0.002,
+    "currency": "CNY",
+    "model": "deepseek-reasoner",
+    "ttftMs": 345,
+}
 EVENTS: tuple[Event, ...] = (
     events.Queued(queue_id=Lane.PAID_STREAM, step=0, position=12, eta_seconds=34),
     events.Start(step=0, template_id=Template.JOB_MATCH, queue_id=Lane.PAID_STREAM),

@@ -16,7 +16,7 @@ import httpx2
 import openai
 import pytest
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessageChunk, HumanMessage
 
 from shared.errors import RetryableTaskError
 from shared.llm.chat import open_chat
@@ -107,6 +107,31 @@ def cut(data: bytes, seed: int) -> list[bytes]:
         pieces.append(data[:length])
         data = data[length:]
     return pieces
+
+
+def cached_tokens(answer: bytes) -> int | None:
+    """Return how many tokens were in the provider's cache, by the usage that we read."""
+    settings = ProviderSettings("http://provider.test", "k", JsonMode.OBJECT)
+    spec, cached = SPECS[Template.INTERVIEW_PREP], None
+    with open_chat(
+        settings, Model.DEEPSEEK_CHAT, spec, StopSignal(), 5, transport=provider([answer])
+    ) as chat:
+        for chunk in chat.stream([HumanMessage("Hello")]):
+            if isinstance(chunk, AIMessageChunk) and (used := chunk.usage_metadata):
+                cached = used.get("input_token_details", {}).get("cache_read", 0)
+    return cached
+
+
+def test_tokens_in_the_providers_cache_are_read_as_each_provider_says_them() -> None:
+    deepseek, details = recorded("deepseek-chat"), b'"prompt_tokens_details":{"cached_tokens":896},'
+    assert details in deepseek
+    assert cached_tokens(deepseek) == 896
+    assert cached_tokens(deepseek.replace(details, b"")) == 896
+    assert cached_tokens(recorded("glm-4.5-flash")) == 0
+
+
+def test_no_more_tokens_were_in_the_cache_than_went_in() -> None:
+    assert cached_tokens(recorded("deepseek-chat").replace(b'tokens":911', b'tokens":3')) == 3
 
 
 @pytest.mark.parametrize("line_end", LINE_ENDS)

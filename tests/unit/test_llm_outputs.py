@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -369,5 +370,13 @@ def test_the_price_of_single_tokens_is_exact() -> None:
 
 
 def test_usage_of_several_calls_is_added_before_it_is_priced() -> None:
-    usage = (Usage(1, 2) + Usage(10, 20)).to_json(Model.GLM_FLASH)
+    usage = (Usage(1, 2, 1) + Usage(10, 20, 5)).to_json(Model.GLM_FLASH)
     assert (usage["promptTokens"], usage["completionTokens"], usage["totalTokens"]) == (11, 22, 33)
+    assert usage["cachedTokens"] == 6
+
+
+def test_cached_tokens_cost_what_the_table_says_or_else_as_the_others() -> None:
+    price = {"in": Decimal("0.002"), "out": Decimal("0.003")}
+    used = Usage(1000, 100, 400)
+    assert used.cost(price) == Decimal("0.0023")
+    assert used.cost({**price, "cached": Decimal("0.0005")}) == Decimal("0.0017")
