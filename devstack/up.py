@@ -92,6 +92,7 @@ def describe(stack: Stack, page_url: str, llm_url: str) -> str:
     functions = "\n".join(f"  {name:<12} {stack.url(name)}" for name in stack.functions)
     return f"""
 page           {page_url}
+operators      {stack.url("actions")}/ops   token {stack.ops_token}
 
 functions (their logs are in {stack.log_folder})
 {functions}
@@ -111,6 +112,8 @@ def exports(stack: Stack, file: Path) -> Iterator[str]:
         "ACTIONS": stack.url("actions"),
         "TOKEN": stack.user_token(EXAMPLE_USER),
         "REDIS_URL": stack.redis_url,
+        "ACTIONS_URL": stack.url("actions"),
+        "OPS_TOKEN": stack.ops_token,
     }
     lines = "\n".join(f"export {name}={value}" for name, value in variables.items())
     file.unlink(missing_ok=True)

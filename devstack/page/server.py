@@ -3,6 +3,7 @@
     /dev/sse                    the page; /dev/static, /dev/samples, /dev/font: what it loads
     /dev/config, /dev/token     addresses and limits; a user's token, as the product's sign-in would give it
     /dev/live                   the lanes over the last minutes, open tasks, what is broken, what happened
+    /dev/ops                    to the operators' page, which is a part of `actions`
     POST /dev/markdown          a model's text as HTML that is safe to show
     POST /dev/coins             grants a user coins, or takes them, so that both tiers can be had
     POST /dev/faults/{name}     breaks something
@@ -72,6 +73,7 @@ class Page:
                 Route("/", lambda _: RedirectResponse(PAGE_PATH)),
                 Route(PAGE_PATH, self._page),
                 Route("/dev/config", self._config),
+                Route("/dev/ops", lambda _: RedirectResponse(f"{self._stack.url('actions')}/ops")),
                 Route("/dev/token", self._token),
                 Route("/dev/gauges", self._gauges),
                 Route("/dev/live", self._look),

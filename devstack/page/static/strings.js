@@ -3,6 +3,8 @@
 const EN = {
   "page.title": "Sluice · dev stack",
   "page.tagline": "dev stack",
+  "page.ops": "Operations",
+  "page.opsLabel": "The page for operators, in this stack",
   "page.skip": "Skip to the tasks",
   "page.panes": "Parts of the page",
   "page.language": "中文",
@@ -277,6 +279,8 @@ const EN = {
 const ZH = {
   "page.title": "Sluice · 开发环境",
   "page.tagline": "开发环境",
+  "page.ops": "运维",
+  "page.opsLabel": "本环境的运维页面",
   "page.skip": "跳到任务",
   "page.panes": "页面各部分",
   "page.language": "English",
