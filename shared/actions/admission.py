@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.actions import observing
 from shared.actions.producer import Producer
 from shared.actions.sweeper import Sweeper, outgoing_of, ref_of
 from shared.auth import StreamTokens
@@ -33,6 +34,9 @@ from shared.routing import Plan, Template, Tier
 from shared.state.keys import TaskRef
 from shared.state.lifecycle import Admission, Admitted, State
 from shared.state.tasks import Tasks
+from shared.telemetry.ends import task_failed
+from shared.telemetry.signals import signals
+from shared.telemetry.spans import ADMIT
 
 log = logging.getLogger(__name__)
 
@@ -126,12 +130,14 @@ class Admissions:
             service_fields=submission.service_fields,
             traceparent=submission.traceparent,
         )
-        admitted = self._tasks.admit(new)
-        if admitted.status == "overdue":
-            for task_id in admitted.overdue:
-                self._sweeper.touch(task_id)
-            admitted = self._tasks.admit(new, touched=True)
-        _raise_refusal(admitted)
+        with signals().span(ADMIT) as span:
+            admitted = self._tasks.admit(new)
+            if admitted.status == "overdue":
+                for task_id in admitted.overdue:
+                    self._sweeper.touch(task_id)
+                admitted = self._tasks.admit(new, touched=True)
+            observing.admitted(span, new, admitted)
+            _raise_refusal(admitted)
         return admitted
 
     def _new_record(self, submission: Submission, admitted: Admitted) -> Mapping[str, Any]:
@@ -162,11 +168,11 @@ class Admissions:
         try:
             self._producer.publish(outgoing_of(record, 1))
         except PublishFailed:
-            self._give_back(ref, idempotency_key)
+            self._give_back(ref, Tier(record["tier"]), idempotency_key)
         else:
             self._confirm(ref)
 
-    def _give_back(self, ref: TaskRef, idempotency_key: str | None) -> None:
+    def _give_back(self, ref: TaskRef, tier: Tier, idempotency_key: str | None) -> None:
         """End a task that QStash did not take, and say so; unless it got there after all.
 
         Raises:
@@ -181,6 +187,8 @@ class Admissions:
         )
         if state in {State.FAILED, State.CANCELLED, "unknown"}:
             event(log, LogEvent.PUBLISH_FAILED, error=PublishFailed.code, task=ref.task_id)
+            if state == State.FAILED:
+                task_failed(PublishFailed.code, tier)
             raise PublishFailed
 
     def _confirm(self, ref: TaskRef) -> None:
@@ -200,7 +208,7 @@ class Admissions:
         if record["step"] == "0" and self._tasks.begin_publish(ref_of(record), 0) == 1:
             self._publish(record, idempotency_key)
         elif record["published"] == "0" and self._record(task_id).get("errorCode") == PublishFailed.code:
-            self._give_back(ref_of(record), idempotency_key)
+            self._give_back(ref_of(record), Tier(record["tier"]), idempotency_key)
         event(log, LogEvent.TASK_REPEATED, task=task_id)
         return self._accepted(record, replay=True)
 

@@ -24,6 +24,7 @@ from flask import Request, Response
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 
+from shared.actions import observing
 from shared.actions.admission import Admissions, Links
 from shared.actions.callbacks import Callbacks
 from shared.actions.deletion import Deletion
@@ -59,6 +60,7 @@ from shared.signature import read_signed
 from shared.state.blobs import BlobStore
 from shared.state.store import Store, open_store
 from shared.state.tasks import Tasks
+from shared.telemetry.signals import signals
 
 if TYPE_CHECKING:
     from shared.actions.operators import Operators
@@ -88,7 +90,7 @@ class Application:
 
     @cached_property
     def store(self) -> Store:
-        return open_store(self.settings.redis)
+        return signals().watched(open_store(self.settings.redis))
 
     @cached_property
     def tasks(self) -> Tasks:
@@ -154,6 +156,7 @@ class Application:
 
     def answer(self, request: Request) -> Response:
         """Answer one request; never raises."""
+        began = time.monotonic()
         with bind(**request_facts(request.headers.get)):
             try:
                 response = self._route(request)
@@ -164,6 +167,7 @@ class Application:
                 told = {"method": request.method, "path": _first_part(request)}
                 event(log, LogEvent.REQUEST_FAILED, told, error=error, traced=True)
                 response = refusal(SluiceError())
+        observing.answered(request, response.status_code, began)
         skip_body(request)
         return self._with_cors(request, response)
 
@@ -240,13 +244,16 @@ class Application:
         _require_method(request, "POST")
         traceparent = trace_of(request.headers.get("traceparent"))
         also(action=name, **trace_facts(traceparent))
-        call = Call(
-            user_id=self._user(request),
-            idempotency_key=_idempotency_key(request),
-            traceparent=traceparent,
-            preferred_locale="zh" if request.accept_languages.best_match(["en", "zh"]) == "zh" else "en",
-        )
-        return answer_json(self.services.run(Action(name), call, _sent(request)), HTTPStatus.ACCEPTED)
+        user_id = self._user(request)
+        with observing.action(name, traceparent) as span:
+            call = Call(
+                user_id=user_id,
+                idempotency_key=_idempotency_key(request),
+                traceparent=span.traceparent or traceparent,
+                preferred_locale="zh" if request.accept_languages.best_match(["en", "zh"]) == "zh" else "en",
+            )
+            accepted = self.services.run(Action(name), call, _sent(request))
+        return answer_json(accepted, HTTPStatus.ACCEPTED)
 
     def _callback(self, request: Request, name: str) -> Response:
         if name not in {"step", "failure", "sweep"}:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from shared.actions import observing
 from shared.actions.images import Images
 from shared.actions.producer import Producer
 from shared.actions.sweeper import Sweeper, outgoing_of, ref_of, steps_of
@@ -25,6 +26,8 @@ from shared.messages import TaskMessage, parse_message
 from shared.routing import Tier
 from shared.state.lifecycle import State
 from shared.state.tasks import Tasks
+from shared.telemetry.ends import task_failed
+from shared.telemetry.signals import Span
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +74,18 @@ class Callbacks:
     def step(self, body: bytes) -> dict[str, Any]:
         """Publish the next step of a task whose step before is done; never both at once (D17)."""
         callback = parse_callback(body)
+        with observing.callback("step", callback.message) as span:
+            return self._step(callback, span)
+
+    def _step(self, callback: Callback, span: Span) -> dict[str, Any]:
         record = self._tasks.read(callback.message.task_id)
         self._images.forget_read(record)
         if not _at_later_step(record, callback.message.step):
+            observing.decided("/callbacks/step", span, "nothing_to_do")
             return {"status": "nothing_to_do"}
         published = self._sweeper.publish_step(record or {})
         status = "published" if published else "nothing_to_do"
+        observing.decided("/callbacks/step", span, status)
         _tell("step", callback, status, level=logging.DEBUG)  # what was published tells of itself
         return {"status": status}
 
@@ -87,10 +96,12 @@ class Callbacks:
         QStash's queue of those (D12).
         """
         callback = parse_callback(body)
-        status = self._after_failure(callback)
-        waited = callback.status == HTTPStatus.TOO_MANY_REQUESTS
-        if callback.dead_letter and (waited or status in {"publish", "published"}):
-            self._producer.forget_dead_letter(callback.dead_letter)
+        with observing.callback("failure", callback.message) as span:
+            status = self._after_failure(callback)
+            observing.decided("/callbacks/failure", span, status)
+            waited = callback.status == HTTPStatus.TOO_MANY_REQUESTS
+            if callback.dead_letter and (waited or status in {"publish", "published"}):
+                self._producer.forget_dead_letter(callback.dead_letter)
         _tell("failure", callback, status)
         return {"status": status}
 
@@ -111,6 +122,8 @@ class Callbacks:
             limited = {**record, "slots": decision.slots}
             self._producer.publish(outgoing_of(limited, decision.n, delay_seconds=decision.delay_seconds))
             self._tasks.confirm_publish(ref_of(record), index, decision.n)
+        if decision.status == "failed":
+            task_failed(decision.code, Tier(record["tier"]))
         if decision.status == "ended":
             self._images.forget_read(self._tasks.read(callback.message.task_id))
         return decision.status
@@ -118,7 +131,9 @@ class Callbacks:
     def sweep(self) -> dict[str, Any]:
         """End or publish whatever is overdue, and delete the images that nobody will read."""
         began = time.monotonic()
-        outcomes, images = self._sweeper.sweep(), self._images.sweep()
+        with observing.sweep() as span:
+            outcomes, images = self._sweeper.sweep(), self._images.sweep()
+            observing.decided("/callbacks/sweep", span, "swept")
         event(
             log,
             LogEvent.SWEPT,

@@ -25,5 +25,7 @@ def actions_handler() -> Answer:
 
 def _load(settings: ActionsSettings) -> Answer:
     from shared.actions.app import Application
+    from shared.telemetry.beginning import begin
 
+    begin(settings.telemetry, "actions")
     return Application(settings).answer

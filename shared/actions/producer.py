@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
+from shared.actions import observing
 from shared.config import ActionsSettings
 from shared.errors import PublishFailed
 from shared.log_lines import Fact
@@ -66,8 +67,13 @@ class Producer:
         Raises:
             PublishFailed: QStash refused it, or whether it has it stayed unknown.
         """
-        url = f"{self._settings.qstash.url}/v2/publish/{self._destination(outgoing)}"
-        body, headers = self._message(outgoing).to_bytes(), self._headers(outgoing)
+        base, headers = self._settings.qstash.url, self._headers(outgoing)
+        message_id = headers["Upstash-Deduplication-Id"]
+        with observing.publish(outgoing.step.lane, message_id, base, outgoing.traceparent) as span:
+            body = self._message(outgoing, span.traceparent or outgoing.traceparent).to_bytes()
+            self._send(outgoing, f"{base}/v2/publish/{self._destination(outgoing)}", body, headers)
+
+    def _send(self, outgoing: Outgoing, url: str, body: bytes, headers: Mapping[str, str]) -> None:
         began, where = time.monotonic(), _facts_of(outgoing)
         for tries in range(1, TRIES + 1):
             refused = False
@@ -123,7 +129,7 @@ class Producer:
         lane = outgoing.step.lane
         return self._settings.lane_urls[lane] + lane.path(outgoing.step.template)
 
-    def _message(self, outgoing: Outgoing) -> TaskMessage:
+    def _message(self, outgoing: Outgoing, traceparent: str | None) -> TaskMessage:
         step = outgoing.step
         return TaskMessage(
             task_id=outgoing.ref.task_id,
@@ -138,7 +144,7 @@ class Producer:
             locale="zh" if outgoing.locale == "zh" else "en",
             retries=outgoing.retries,
             enqueued_at=round(time.time() * 1000),
-            traceparent=outgoing.traceparent,
+            traceparent=traceparent,
         )
 
     def _headers(self, outgoing: Outgoing) -> Mapping[str, str]:

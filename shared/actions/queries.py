@@ -19,6 +19,7 @@ from shared.state.quota import read_quota
 from shared.state.records import list_services, newest_tasks, read_resume, read_service
 from shared.state.store import Store
 from shared.state.tasks import Tasks
+from shared.telemetry.ends import task_cancelled
 
 log = logging.getLogger(__name__)
 _RESUME_FIELDS = {
@@ -66,6 +67,8 @@ class Queries:
         if state is None:
             raise NotFound
         event(log, LogEvent.TASK_CANCELLED, task=task_id, state=state)
+        if state is State.CANCELLED and not State(record["state"]).ended:
+            task_cancelled(Tier(record["tier"]))
         self._images.forget_read({**record, "state": state})
         return {"ok": True, "taskId": task_id, "state": state}
 

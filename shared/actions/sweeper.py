@@ -20,6 +20,10 @@ from shared.routing import Tier
 from shared.state.keys import TaskRef
 from shared.state.lifecycle import Step
 from shared.state.tasks import Tasks
+from shared.telemetry.attributes import Attribute
+from shared.telemetry.ends import task_failed
+from shared.telemetry.instruments import SWEPT
+from shared.telemetry.signals import signals
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +82,15 @@ class Sweeper:
             self._tasks.forget(task_id)
             return "gone"
         step = steps_of(record)[int(record["step"])]
-        outcome = self._tasks.sweep(ref_of(record), step=step, tier=Tier(record["tier"]))
+        tier = Tier(record["tier"])
+        outcome = self._tasks.sweep(ref_of(record), step=step, tier=tier)
+        signals().add(SWEPT, attributes={Attribute.OUTCOME: outcome})
         if outcome == "publish":
             self.publish_step(record)
         if outcome in {"lost", "wait_timeout"}:
             index = int(record["step"])
             event(log, LogEvent.TASK_SWEPT, task=task_id, lane=step.lane, step=index, outcome=outcome)
+            task_failed(outcome, tier)
         return outcome
 
     def touch(self, task_id: str) -> str:

@@ -30,5 +30,7 @@ def lane_handler(lane: Lane) -> Answer:
 
 def _load(settings: LaneSettings) -> Worker:
     from shared.lanes.worker import Worker
+    from shared.telemetry.beginning import begin
 
+    begin(settings.telemetry, settings.lane)
     return Worker(settings)

@@ -35,6 +35,7 @@ from shared.errors import (
     SluiceError,
     StoreUnavailable,
 )
+from shared.lanes import observing
 from shared.lanes.guards import check_delivery
 from shared.lanes.keeper import Keeper
 from shared.lanes.materials import gather, result_of
@@ -49,6 +50,8 @@ from shared.state.store import Store, open_store
 from shared.state.tasks import Tasks
 from shared.stream.events import Thinking
 from shared.stream.publisher import AttemptWriter
+from shared.telemetry.signals import signals
+from shared.telemetry.spans import CLAIM, FAIL, FINISH, RELEASE
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +94,7 @@ class Worker:
 
     @cached_property
     def store(self) -> Store:
-        return open_store(self.settings.redis)
+        return signals().watched(open_store(self.settings.redis))
 
     @cached_property
     def tasks(self) -> Tasks:
@@ -115,6 +118,7 @@ class Worker:
 
     def answer(self, request: Request) -> Response:
         """Answer one delivery; never raises, never redirects."""
+        began = time.monotonic()
         with bind(lane=self.settings.lane, **request_facts(request.headers.get)):
             try:
                 answer = self._deliver(request)
@@ -123,17 +127,25 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - the handler's edge; told with its stack
                 event(log, LogEvent.DELIVERY_FAILED, error=error, traced=True)
                 answer = Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": "internal"}, 5)
+        observing.request(self.settings, request.method, request.path, answer.status, began)
         skip_body(request)
         return answer.to_response()
 
     def _deliver(self, request: Request) -> Answer:
-        s = self.settings
+        s, began_ns = self.settings, time.time_ns()
         message = check_delivery(request, lane=s.lane, route_url=s.route_url, keys=s.signing_keys)
         if isinstance(message, Probe):
             self.store.command("PING")
             return Answer(HTTPStatus.OK, message.answer(s.lane))
         also(task=message.task_id, step=message.step, **trace_facts(message.traceparent))
         event(log, LogEvent.DELIVERY_RECEIVED, template=message.template_id)
+        with observing.delivery(message, request.headers.get("Upstash-Message-Id"), began_ns) as tell:
+            answer = self._attend(message)
+            tell(answer.status, answer.body)
+        return answer
+
+    def _attend(self, message: TaskMessage) -> Answer:
+        """Claim an attempt and run it, or say why there is none."""
         began = time.monotonic()
         claim = self._claim(message)
         if claim.attempt is None:
@@ -147,16 +159,23 @@ class Worker:
             waited_ms=max(0, round(time.time() * 1000) - message.enqueued_at),
             claim_ms=_ms_since(began),
         )
-        return self._run_attempt(message, claim.attempt)
+        slots = self.settings.concurrency.slots(claim.attempt.model, claim.attempt.tier)
+        with observing.attempt(claim.attempt, slots) as tell:
+            answer = self._run_attempt(message, claim.attempt)
+            tell(answer.status, answer.body)
+        return answer
 
     def _claim(self, message: TaskMessage) -> Claim:
-        return self.tasks.claim(
-            TaskRef(message.task_id, message.service_id, message.user_id),
-            step=message.step,
-            at=Step(message.template_id, message.queue_id, message.model_id, 0),
-            tier=message.tier,
-            nonce=uuid.uuid4().hex,
-        )
+        with signals().span(CLAIM) as span:
+            claim = self.tasks.claim(
+                TaskRef(message.task_id, message.service_id, message.user_id),
+                step=message.step,
+                at=Step(message.template_id, message.queue_id, message.model_id, 0),
+                tier=message.tier,
+                nonce=uuid.uuid4().hex,
+            )
+            observing.claim(span, message, claim)
+        return claim
 
     @staticmethod
     def _refused(claim: Claim) -> Answer:
@@ -199,11 +218,14 @@ class Worker:
             lease_seconds=self.settings.time.lease_seconds,
             run_seconds=self.run_seconds,
         )
-        with keeper, self._writer(attempt) as writer:
+        with keeper, self._writer(attempt) as writer, observing.written(writer):
             outcome = self._call_model(self._template_call(message, attempt), attempt, stop, writer)
             writer.drain()
             latency_ms = _ms_since(started)
-            status = self.tasks.finish(attempt, result_of(message.template_id, attempt, outcome, latency_ms))
+            observing.first_token(attempt, outcome.first_token_ms)
+            with observing.ending(FINISH) as came_to:
+                finished = result_of(message.template_id, attempt, outcome, latency_ms)
+                status = came_to(self.tasks.finish(attempt, finished))
         _tell_finish(status, outcome, started, latency_ms)
         return Answer(HTTPStatus.OK, {"status": "done" if status == "step_done" else status})
 
@@ -249,7 +271,8 @@ class Worker:
         return self._release(attempt, error)
 
     def _fail(self, attempt: Attempt, error: PermanentTaskError) -> Answer:
-        status = self.tasks.fail(attempt, code=error.code, message=str(error), usage=error.usage)
+        with observing.ending(FAIL) as came_to:
+            status = came_to(self.tasks.fail(attempt, code=error.code, message=str(error), usage=error.usage))
         if status != "failed":
             return Answer(HTTPStatus.OK, {"status": "superseded"})
         return Answer(NON_RETRYABLE, {"status": "failed", "error": error.code})
@@ -258,13 +281,16 @@ class Worker:
         """Give the attempt back. With Redis away too, its lease lapses, and no delivery is to come before."""
         after = error.retry_after_seconds or min(30, 2**attempt.number)
         try:
-            status = self.tasks.release(
-                attempt,
-                code=error.code,
-                message=str(error),
-                retry_after_seconds=after,
-                usage=error.usage,
-            )
+            with observing.ending(RELEASE) as came_to:
+                status = came_to(
+                    self.tasks.release(
+                        attempt,
+                        code=error.code,
+                        message=str(error),
+                        retry_after_seconds=after,
+                        usage=error.usage,
+                    )
+                )
         except StoreUnavailable:
             after = max(after, math.ceil(self.settings.time.lease_seconds))
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": error.code}, after)

@@ -21,6 +21,7 @@ from shared.errors import PermanentTaskError, RetryableTaskError, SluiceError, T
 from shared.llm.answers import UnusableAnswer, check_text, parse_output, parse_score
 from shared.llm.failures import as_task_error, exceeds_context
 from shared.llm.models import Output
+from shared.llm.observing import asked
 from shared.llm.prompts import Locale, TemplateCall, fill, load_prompt, load_repair
 from shared.llm.reader import LOOP, Reader, TalksOn
 from shared.llm.stop import StopSignal
@@ -125,9 +126,10 @@ def _run(
     with tracing_context(enabled=False), open_chat(provider, call.model, spec, stop, idle_seconds) as chat:
         if spec.output is None:
             values = fill(call)
-            _ask(chat, _prompt(call), values, reader)
+            with asked(call, provider, reader):
+                _ask(chat, _prompt(call), values, reader)
             return _streamed(call, reader, values["fence"])
-        output = _structured(call, spec.output, chat, reader)
+        output = _structured(call, spec.output, provider, chat, reader)
         if spec.check is not None:
             spec.check(output, call.inputs, call.locale)
         return output.to_json()
@@ -164,13 +166,16 @@ def _streamed(call: TemplateCall, reader: Reader, fence: str) -> dict[str, Any]:
     return {"text": text, "score": score}
 
 
-def _structured(call: TemplateCall, output: type[Output], chat: BaseChatModel, reader: Reader) -> Output:
+def _structured(
+    call: TemplateCall, output: type[Output], provider: ProviderSettings, chat: BaseChatModel, reader: Reader
+) -> Output:
     """Ask for an object; show the model its mistake once, then give up."""
     import openai
     from langchain_core.prompts import ChatPromptTemplate
 
     prompt, values = _prompt(call), fill(call)
-    _ask(chat, prompt, values, reader)
+    with asked(call, provider, reader):
+        _ask(chat, prompt, values, reader)
     try:
         return _parsed(reader, output, values["fence"])
     except UnusableAnswer as unusable:
@@ -181,7 +186,8 @@ def _structured(call: TemplateCall, output: type[Output], chat: BaseChatModel, r
     event(log, LogEvent.ANSWER_REPAIRED, told, error=first.code)
     again = prompt + ChatPromptTemplate([("ai", "{answer}"), ("human", load_repair(call.locale))])
     try:
-        _ask(chat, again, values | {"answer": _shown(reader), "problems": first.problems}, reader)
+        with asked(call, provider, reader):
+            _ask(chat, again, values | {"answer": _shown(reader), "problems": first.problems}, reader)
         return _parsed(reader, output, values["fence"])
     except UnusableAnswer as unusable:
         raise unusable.to_task_error() from None

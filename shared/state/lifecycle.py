@@ -117,6 +117,8 @@ class Requeue:
     n: int = 0
     delay_seconds: float = 0.0
     slots: int | None = None
+    code: str = ""
+    """Why the task failed, where it did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,11 @@ class Tasks:
             },
         )
         return Requeue(
-            answer["status"], answer.get("n", 0), answer.get("delaySeconds", 0), answer.get("slots")
+            answer["status"],
+            answer.get("n", 0),
+            answer.get("delaySeconds", 0),
+            answer.get("slots"),
+            answer.get("code", ""),
         )
 
     def cancel(self, ref: TaskRef) -> State | None:

@@ -63,6 +63,26 @@ class _Tokens:
     count: int = 0
 
 
+@dataclass(slots=True)
+class WriteSums:
+    """All that a writer has written so far, in sum; times are ns since the epoch."""
+
+    writes: int = 0
+    tokens: int = 0
+    bytes: int = 0
+    longest_seconds: float = 0.0
+    began_ns: int = 0
+    ended_ns: int = 0
+
+    def add(self, event_json: str, began_ns: int, ended_ns: int) -> None:
+        """Count a write."""
+        self.writes += 1
+        self.bytes += len(event_json.encode())
+        self.longest_seconds = max(self.longest_seconds, (ended_ns - began_ns) / 1e9)
+        self.began_ns = self.began_ns or began_ns
+        self.ended_ns = ended_ns
+
+
 class AttemptWriter:
     """The merging writer of one attempt. A context manager; it owns the thread that writes.
 
@@ -84,6 +104,8 @@ class AttemptWriter:
         clock: Callable[[], float] = time.time,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
+        self.sums = WriteSums()
+        """Added up by the writer's thread."""
         self._store = store
         self._key = stream_key
         self._task_id = task_id
@@ -282,13 +304,14 @@ class AttemptWriter:
         if isinstance(item, str):
             return item
         self._flushed_at = time.monotonic()
+        self.sums.tokens += item.count
         return self._encode(
             TokenBatch(step=self._step, text="".join(item.parts), offset=item.offset, count=item.count)
         )
 
     def _write(self, event_json: str) -> None:
         self._n += 1
-        id_ = f"{self._epoch_ms}-{self._n}"
+        id_, began_ns = f"{self._epoch_ms}-{self._n}", time.time_ns()
         give_up_at = time.monotonic() + self._patience_seconds
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
@@ -299,6 +322,7 @@ class AttemptWriter:
                     raise
                 pause_seconds = min(1.0, pause_seconds * 2)
             else:
+                self.sums.add(event_json, began_ns, time.time_ns())
                 return
 
     def _pause(self, seconds: float) -> bool:

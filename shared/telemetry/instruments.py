@@ -56,7 +56,7 @@ REQUEST_DURATION = Instrument(
     "s",
     "actions, lanes",
     "Requests, reads too, by route and status.",
-    (A.METHOD, A.ROUTE, A.STATUS, A.SCHEME, A.ERROR),
+    (A.METHOD, A.ROUTE, A.STATUS, A.SCHEME),
     _REQUEST_SECONDS,
 )
 ADMISSIONS = Instrument(

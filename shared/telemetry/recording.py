@@ -52,11 +52,12 @@ class Ids(RandomIdGenerator):
 class RecordedSpan(Span):
     """A span that is exported when it ends, if its trace is sampled."""
 
-    __slots__ = ("_span", "_token")
+    __slots__ = ("_failed", "_span", "_token")
     _token: Token[Context]
 
     def __init__(self, span: trace.Span) -> None:
         self._span = span
+        self._failed = False
 
     @property
     def traceparent(self) -> str | None:
@@ -70,6 +71,7 @@ class RecordedSpan(Span):
             self._span.set_attribute(name.value, _plain(value))
 
     def fail(self, error: str) -> None:
+        self._failed = True
         self.set(Attribute.ERROR, error)
         self._span.set_status(Status(StatusCode.ERROR))
 
@@ -83,7 +85,7 @@ class RecordedSpan(Span):
         contexts.detach(self._token)
         if isinstance(error, SluiceError) and error.status < 500:
             self.set(Attribute.ERROR, error.code)  # the caller's doing: no failure of what the span is about
-        elif error is not None:
+        elif error is not None and not self._failed:
             self.fail(error.code if isinstance(error, SluiceError) else type(error).__qualname__)
         self._span.end()
 

@@ -45,9 +45,9 @@ REQUEST = SpanSpec(
     "{method} {route}",
     Kind.SERVER,
     "actions",
-    "A request that changes something: an action, a cancel, a deletion, a callback of QStash's, a sweep. It "
-    "is begun once it is known who asks. Reads have no span: they are counted.",
-    _HTTP | {A.TASK, A.STEP, A.ACTION, A.OUTCOME, A.MESSAGE, A.STORE_COMMANDS},
+    "An action, a callback of QStash's, a sweep: what begins or moves a task. It is begun once it is known "
+    "who asks. Other requests have no span: they are counted.",
+    _HTTP | {A.TASK, A.STEP, A.ACTION, A.OUTCOME, A.STORE_COMMANDS},
 )
 ADMIT = SpanSpec(
     "admit",
