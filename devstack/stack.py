@@ -14,8 +14,10 @@ from __future__ import annotations
 import contextlib
 import secrets
 import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -29,7 +31,7 @@ from devstack.environment import Rest, Wiring, environment_of
 from devstack.gauges import Gauges, read_gauges
 from devstack.llm import LlmStandIn
 from devstack.processes import START_SECONDS, STOP_SECONDS, FunctionProcess, StackError, free_ports
-from devstack.proxy import Front, RedisProxy
+from devstack.proxy import Front, RedisProxy, WakingFront
 from devstack.qstash import QStashStandIn
 from devstack.upstash.server import UpstashStandIn
 from devstack.valkey import EmbeddedValkey
@@ -70,6 +72,7 @@ class Stack:
         proxied: bool = False,
         persistent: bool = False,
         fronted: Sequence[str] = (),
+        sleeping: Iterable[str] = (),
         overrides: Mapping[str, str] | None = None,
         provider_environment: Mapping[str, str] | None = None,
         allowed_origins: Sequence[str] = (),
@@ -85,6 +88,7 @@ class Stack:
             proxied: whether everything reaches Redis through `proxy`, which fails on command.
             persistent: whether Redis still has its data after `valkey.restart()`.
             fronted: functions whose address stays when another instance takes over from the one behind it.
+            sleeping: functions that start with their first call, as on a cloud that has scaled them to none.
             overrides: variables of design §8 with other values, for every function that takes them.
             provider_environment: where DEEPSEEK_API_KEY and GLM_API_KEY may stand: a provider whose key is
                 there is called for real, the others are the stand-in.
@@ -106,6 +110,8 @@ class Stack:
         self._proxied = proxied
         self._persistent = persistent
         self._fronted = tuple(fronted)
+        self._asleep = set(sleeping)
+        self._waking = {name: threading.Lock() for name in self._catalogue}
         self._provider_environment = provider_environment or {}
         self._allowed_origins = tuple(allowed_origins)
         self._time_scale = qstash_time_scale
@@ -190,10 +196,12 @@ class Stack:
 
     def kill(self, name: str) -> None:
         """Kill a function with all it was doing, as `kill -9` does."""
+        self._wake(name)
         self._functions[name].kill()
 
     def restart(self, name: str) -> None:
         """Start a function again at its address, after `kill` or while it runs."""
+        self._wake(name)
         function = self._functions[name]
         function.kill()
         function.start()
@@ -201,6 +209,7 @@ class Stack:
 
     def freeze(self, name: str) -> FunctionProcess:
         """Stop a function as a paused machine stops, and return its process, to `thaw` it later."""
+        self._wake(name)
         self._functions[name].freeze()
         return self._functions[name]
 
@@ -269,8 +278,8 @@ class Stack:
     def _start_functions(self, home: Path) -> None:
         self._home = home
         self._ports = dict(zip(self._catalogue, free_ports(len(self._catalogue)), strict=True))
-        for name in self._fronted:
-            self._fronts[name] = self._open.enter_context(Front(self._ports[name], name=f"front-{name}"))
+        for name in {*self._fronted, *self._asleep}:
+            self._fronts[name] = self._open.enter_context(self._front_of(name))
         self._wiring = self._wire(home)
         self._wiring.blob_folder.mkdir()
         self.log_folder.mkdir(parents=True, exist_ok=True)
@@ -278,10 +287,28 @@ class Stack:
         for name, port in self._ports.items():
             self._log_file(name).write_bytes(b"")
             self._functions[name] = self._new_process(name, port)
-            self._functions[name].start()
+        awake = [function for name, function in self._functions.items() if name not in self._asleep]
+        for function in awake:
+            function.start()
         deadline = time.monotonic() + START_SECONDS
-        for function in self._functions.values():
+        for function in awake:
             function.wait_ready(deadline)
+
+    def _front_of(self, name: str) -> Front:
+        if name in self._asleep:
+            return WakingFront(name=f"front-{name}", wake=partial(self._wake, name))
+        return Front(self._ports[name], name=f"front-{name}")
+
+    def _wake(self, name: str) -> int:
+        """Start a function that sleeps, any other stays as it is; returns its port, where it listens."""
+        with self._waking[name]:
+            if name in self._asleep:
+                # At a port that is free now: the one of the beginning may have gone to somebody since.
+                self._functions[name] = self._new_process(name, free_ports(1)[0])
+                self._functions[name].start()
+                self._functions[name].wait_ready(time.monotonic() + START_SECONDS)
+                self._asleep.remove(name)
+        return self._functions[name].port
 
     def _new_process(self, name: str, port: int) -> FunctionProcess:
         own_home = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._home))
@@ -308,6 +335,9 @@ class Stack:
         ).raise_for_status()
 
     def _stop_functions(self) -> None:
+        for name, waking in self._waking.items():
+            with waking:  # one that is starting comes to its feet first, and no other starts any more
+                self._asleep.discard(name)
         everyone = [*self._functions.values(), *self._standing_by.values(), *self._former]
         for function in everyone:
             function.thaw()  # one that is frozen would not hear

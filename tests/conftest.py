@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from deployment.bundles.staging import stage
+from deployment.catalogue import load_catalogue
 from devstack.valkey import EmbeddedValkey
 from shared.state.store import Store, TcpStore
+from tests.order_kit import spread
 
 # How long an example takes says something of the machine (and of Hypothesis's first run, when it builds its tables
 # of Unicode), nothing of the rule.
@@ -49,10 +53,49 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path in THOROUGH and config.option.markexpr == "not thorough" else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark what is thorough before it is chosen; order what was chosen, and shuffled, for the workers there are."""
     for item in items:
         if item.path in THOROUGH:
             item.add_marker(pytest.mark.thorough)
+    yield
+    items[:] = spread(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), stack_of)
+
+
+def stack_of(item: pytest.Item) -> Path | None:
+    """Return whose stack a test runs on: its module's, or its folder's where one serves all of it."""
+    if "build_folder" not in getattr(item, "fixturenames", ()):
+        return None
+    return item.path.parent if item.path.parent.name == "browser" else item.path
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The bundles of all functions, staged once for all workers: who runs one first compiles it for the others."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return {each.name: each.folder for each in stage(load_catalogue().values(), folder / "bundles")}
+
+
+@pytest.fixture(scope="module")
+def build_folder(new_build_folder: Callable[[], Path]) -> Path:
+    """Where a module's stack finds the bundles, and leaves its logs: two stacks must not share those."""
+    return new_build_folder()
+
+
+@pytest.fixture(scope="session")
+def new_build_folder(
+    bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], Path]:
+    def made() -> Path:
+        folder = tmp_path_factory.mktemp("build")
+        for name, bundle in bundles.items():
+            (folder / name).symlink_to(bundle)
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,6 @@ carries commands and replies, `resp` tells one command from the next, `faults` s
 
 from devstack.proxy.faults import Fault
 from devstack.proxy.server import RedisProxy
-from devstack.proxy.tcp import Front
+from devstack.proxy.tcp import Front, WakingFront
 
-__all__ = ["Fault", "Front", "RedisProxy"]
+__all__ = ["Fault", "Front", "RedisProxy", "WakingFront"]

@@ -165,6 +165,24 @@ class Front(TcpProxy):
             ours.transport.abort()
 
 
+class WakingFront(Front):
+    """The address of a function that starts with its first call, as on a cloud that has scaled it to none.
+
+    Args:
+        name: its thread's name.
+        wake: starts the function unless it was started before; returns its port once it listens. Called for
+            each connection, by several threads.
+    """
+
+    def __init__(self, *, name: str, wake: Callable[[], int]) -> None:
+        super().__init__(0, name=name)
+        self._wake = wake
+
+    async def _relay(self, reader: StreamReader, writer: StreamWriter) -> None:
+        self._server_port = await asyncio.to_thread(self._wake)
+        await super()._relay(reader, writer)
+
+
 async def _pump(source: StreamReader, target: StreamWriter) -> None:
     while data := await source.read(_CHUNK_BYTES):
         target.write(data)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -31,7 +32,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, PageServer]]:
+def build_folder(new_build_folder: Callable[[], Path]) -> Path:
+    return new_build_folder()
+
+
+@pytest.fixture(scope="session")
+def served(build_folder: Path) -> Iterator[tuple[Stack, PageServer]]:
     with (
         listen(0) as listener,
         Stack(
@@ -41,7 +47,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Pa
             allowed_origins=(f"http://127.0.0.1:{listener.getsockname()[1]}",),
             first_token_ms=FIRST_TOKEN_MS,
             tokens_per_second=TOKENS_PER_SECOND,
-            build_folder=tmp_path_factory.mktemp("build"),
+            build_folder=build_folder,
         ) as stack,
         PageServer(stack, listener=listener) as server,
     ):

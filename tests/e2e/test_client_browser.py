@@ -16,6 +16,7 @@ from devstack.frontend import JOB, Frontend
 from devstack.proxy import Front
 from devstack.serving import AppServer
 from devstack.stack import Stack
+from shared.routing import Lane
 from tests.chromium_kit import chromium
 from tests.client.harness import FOLDER, ROOT
 
@@ -77,6 +78,7 @@ def setting(build_folder: Path) -> Iterator[Setting]:
     with chromium() as browser, AppServer(Starlette(routes=routes), name="client-page") as server:
         stack = Stack(
             overrides=OVERRIDES,
+            sleeping=Lane,
             build_folder=build_folder,
             first_token_ms=50,
             tokens_per_second=FAST,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from devstack.stack import Stack
+from shared.routing import Lane
 from tests.client.harness import FOLDER, ROOT, controlled, find_tsc, run_node, run_test_file
 
 pytestmark = pytest.mark.timeout(180)  # a file of tests at a time
@@ -35,6 +36,7 @@ def addresses(build_folder: Path) -> Iterator[dict[str, str]]:
     with (
         Stack(
             overrides=overrides,
+            sleeping=Lane,
             build_folder=build_folder,
             first_token_ms=50,
             tokens_per_second=4_000,

@@ -14,7 +14,7 @@ from devstack.stack import Stack
 from scripts.contract.calls import CALLS
 from scripts.contract.schemas import RESULTS
 from shared.actions.answers import Answer, Refusal
-from shared.routing import Template
+from shared.routing import Lane, Template
 
 MODELS = {call.name: call.answer for call in CALLS}
 KEPT = {
@@ -31,6 +31,7 @@ KEPT = {
 def stack(build_folder: Any) -> Iterator[Stack]:
     with Stack(
         overrides={"INITIAL_QUOTA": "20"},
+        sleeping=Lane,
         build_folder=build_folder,
         first_token_ms=50,
         tokens_per_second=3000,

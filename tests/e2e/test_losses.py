@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from devstack.frontend import JOB, RESUME, Frontend, Reader, assert_at_rest, until
 from devstack.stack import Stack
+from shared.routing import Lane
 from shared.state import keys
 
 SLOT_KEY = "lock:model:deepseek-chat:paid"
@@ -26,6 +29,7 @@ def stack(build_folder: Any) -> Iterator[Stack]:
     }
     with Stack(
         overrides=overrides,
+        sleeping=Lane,
         build_folder=build_folder,
         first_token_ms=100,
         tokens_per_second=250,
@@ -155,3 +159,18 @@ def test_redis_away_refuses_and_loses_nothing(stack: Stack, someone: Frontend) -
     assert someone.outcome(again.json())["state"] == "done"
     assert someone.balance() == 8 - 2
     assert_at_rest(stack)
+
+
+def test_a_lane_that_sleeps_starts_once_with_its_first_calls_and_killed_it_stays_away(stack: Stack) -> None:
+    """What the stack promises to the tests above: who is called is there, and who was killed is not."""
+    lane = f"{stack.url('free_batch')}/free/batch/resume_summary"
+    assert stack.pid("free_batch") is None
+    homes = set(stack._home.glob("free_batch-*"))
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(lambda _: httpx.post(lane, timeout=60), range(4)))
+    assert {answer.status_code for answer in answers} == {401}
+    assert len(set(stack._home.glob("free_batch-*")) - homes) == 1
+    stack.kill("free_batch")
+    with pytest.raises(httpx.TransportError):
+        httpx.post(lane)
+    assert stack.pid("free_batch") is None

@@ -10,6 +10,7 @@ import pytest
 
 from devstack.frontend import JOB, RESUME, Frontend, Reader, advertisement, assert_at_rest, text_of
 from devstack.stack import Stack
+from shared.routing import Lane
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +18,7 @@ def stack(build_folder: Any) -> Iterator[Stack]:
     overrides = {"MODEL_SLOTS": '{"deepseek-reasoner:paid": 1}', "INITIAL_QUOTA": "12", "LEASE_SECONDS": "4"}
     with Stack(
         overrides=overrides,
+        sleeping=Lane,
         build_folder=build_folder,
         first_token_ms=300,
         tokens_per_second=1500,

@@ -15,7 +15,7 @@ from devstack.stack import Stack
 
 @pytest.fixture(scope="module")
 def stack(build_folder: Any) -> Iterator[Stack]:
-    with Stack(build_folder=build_folder, **SECTION.stack) as running:
+    with Stack(build_folder=build_folder, sleeping=("free_stream", "free_batch"), **SECTION.stack) as running:
         yield running
 
 

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.timeout(240)  # a point that a busy machine missed take
 
 @pytest.fixture(scope="module")
 def stack(build_folder: Path) -> Iterator[Stack]:
-    with Stack(build_folder=build_folder, **kills.SECTION.stack) as running:
+    sleeping = ("free_stream", "free_batch")
+    with Stack(build_folder=build_folder, sleeping=sleeping, **kills.SECTION.stack) as running:
         yield running
 
 

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from deployment.bundles.components import Component, locked_archives, read_components
 from deployment.bundles.sbom import bill_of_materials
@@ -115,5 +113,9 @@ def test_a_bill_of_materials_names_each_component_with_its_archives_and_licence(
     ],
 )
 def test_a_bill_of_materials_is_valid_by_cyclonedxs_own_schema(component: Component) -> None:
+    # Its grammars of addresses are compiled when it is imported: seconds, for this test alone.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     assert validator.validate_str(bill_of_materials("lamp", ONE, [component])) is None
