@@ -26,6 +26,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 
 from shared.config import ConcurrencyConfig, Env
+from shared.routing import ROUTES, Lane
 from shared.state.controls import Controls, read_controls
 from shared.state.overview import LaneView, Overview, SlotView, read_overview
 from shared.state.store import Store
@@ -152,14 +153,17 @@ def _tasks(state: State) -> Iterator[Metric]:
 
 def _ended(ended: Sequence[EndedSteps]) -> Iterator[Metric]:
     def sums(name: str, says: str, labels: str, value: Callable[[Used], float]) -> Metric:
-        names, values = tuple(labels.split()), defaultdict[Labels, float](float)
+        names = tuple(labels.split())
+        values = dict.fromkeys((tuple(map(kind.__getitem__, names)) for kind in _KINDS), 0.0)
         for steps in ended:
-            values[tuple(getattr(steps, label) for label in names)] += value(steps.used)
+            named = tuple(getattr(steps, name) for name in names)
+            values[named] = values.get(named, 0.0) + value(steps.used)
         return _counter(name, says, names, values)
 
     model = "lane model"
-    yield sums("tasks_ended", "Tasks that ended.", "tier state code", lambda used: used.tasks)
-    yield sums("steps_ended", "Steps that ended.", "lane template model state code", lambda used: used.steps)
+    yield sums("tasks_ended", "Tasks that ended.", "tier state", lambda used: used.tasks)
+    yield sums("steps_ended", "Steps that ended.", "lane template model state", lambda used: used.steps)
+    yield _failures(ended)
     yield sums("attempts", "Attempts at steps that have ended.", model, lambda used: used.attempts)
     yield sums("refunds", "Tasks that were refunded.", "lane", lambda used: used.refunds)
     yield sums("refunded_coins", "Coins given back.", "lane", lambda used: used.refunded_coins)
@@ -167,38 +171,78 @@ def _ended(ended: Sequence[EndedSteps]) -> Iterator[Metric]:
     cached = "Those among them that the provider had cached."
     yield sums("model_cached_input_tokens", cached, model, lambda used: used.tokens_cached)
     yield sums("model_output_tokens", "Tokens that a model answered.", model, lambda used: used.tokens_out)
-    yield _costs(ended)
+    cost = "What the models cost by the price table, in its currency."
+    yield sums("model_cost", cost, model, lambda used: used.cost_micros / MICROS)
 
 
-def _costs(ended: Sequence[EndedSteps]) -> Metric:
+_KINDS: Sequence[Mapping[str, str]] = [
+    {"lane": route.lane, "model": route.model, "template": template, "tier": tier, "state": state}
+    for (template, tier), route in ROUTES.items()
+    for state in ("done", "failed", "cancelled")
+]
+"""What can end as what. A counter is there with 0 before the first: a rate misses what one is born with."""
+
+
+def _failures(ended: Sequence[EndedSteps]) -> Metric:
     values = defaultdict[Labels, float](float)
     for steps in ended:
-        values[steps.lane, steps.model] += steps.used.cost_micros / MICROS
-    says = "What the models cost by the price table, in its currency."
-    return _counter("model_cost", says, ("lane", "model"), values)
+        if steps.code:
+            values[steps.lane, steps.code] += steps.used.failed
+    return _counter("steps_failed", "Steps that failed, by what went wrong.", ("lane", "code"), values)
 
 
-_TALLIES: Mapping[Tally, tuple[str, str, str]] = {
-    Tally.REFUSED: ("admissions_refused", "reason", "Requests that were not admitted."),
-    Tally.REPLAY: ("requests_repeated", "by", "Requests whose task was there already."),
-    Tally.CLAIM_REFUSED: ("claims_refused", "reason", "Deliveries that got no attempt."),
-    Tally.TAKEOVER: ("takeovers", "outcome", "Attempts whose lease had lapsed, taken over."),
-    Tally.RETRY: ("attempts_retried", "code", "Attempts that were given back to be repeated."),
-    Tally.REQUEUE: ("messages_requeued", "outcome", "Messages that QStash gave up on."),
-    Tally.SWEEP: ("tasks_swept", "outcome", "Tasks that were overdue and looked after."),
+@dataclass(frozen=True, slots=True)
+class _Tallied:
+    """A tally as a metric: its name, its label, and the label's known values, which are there with 0."""
+
+    name: str
+    says: str
+    label: str
+    of_lanes: str = ""
+    """Values that come with a lane."""
+    of_none: str = ""
+    """Values that come without one."""
+
+    def family(self, counts: Iterable[TallyCount]) -> Metric:
+        values: dict[Labels, float] = {
+            (known, lane): 0.0
+            for names, lanes in ((self.of_lanes, [*Lane]), (self.of_none, [""]))
+            for known in names.split()
+            for lane in lanes
+        }
+        values |= {(each.label, each.lane): each.total for each in counts}
+        return _counter(self.name, self.says, (self.label, "lane"), values)
+
+
+_TALLIES: Mapping[Tally, _Tallied] = {
+    Tally.REFUSED: _Tallied(
+        "admissions_refused",
+        "Requests that were not admitted.",
+        "reason",
+        "queue_full user_busy draining publish_failed",
+        "mismatch rate_limited",
+    ),
+    Tally.REPLAY: _Tallied(
+        "requests_repeated", "Requests whose task was there already.", "by", "", "key under_way"
+    ),
+    Tally.CLAIM_REFUSED: _Tallied(
+        "claims_refused", "Deliveries that got no attempt.", "reason", "busy no_slot lane_stopped duplicate"
+    ),
+    Tally.TAKEOVER: _Tallied(
+        "takeovers", "Attempts whose lease had lapsed, taken over.", "outcome", "again exhausted"
+    ),
+    Tally.RETRY: _Tallied("attempts_retried", "Attempts that were given back to be repeated.", "code"),
+    Tally.REQUEUE: _Tallied(
+        "messages_requeued", "Messages that QStash gave up on.", "outcome", "publish failed"
+    ),
+    Tally.SWEEP: _Tallied(
+        "tasks_swept", "Tasks that were overdue and looked after.", "outcome", "publish lost wait_timeout"
+    ),
 }
-"""The name of each tally's metric, of its label, and what it says."""
 
 
 def _tallied(tallies: Sequence[TallyCount]) -> Callable[[Tally], Metric]:
-    def family(kind: Tally) -> Metric:
-        name, label, says = _TALLIES[kind]
-        values: dict[Labels, float] = {
-            (each.label, each.lane): each.total for each in tallies if each.kind == kind
-        }
-        return _counter(name, says, (label, "lane"), values)
-
-    return family
+    return lambda kind: _TALLIES[kind].family(each for each in tallies if each.kind == kind)
 
 
 # -- histograms --------------------------------------------------------------------------------------------
