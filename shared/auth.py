@@ -18,6 +18,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import jwt
@@ -26,6 +27,7 @@ from jwt.exceptions import ExpiredSignatureError, InvalidSignatureError, PyJWTEr
 
 from shared.errors import AuthRequired
 from shared.jwks import PUBLISHED_KEY_ALGORITHMS, PublishedKeys
+from shared.messages import trace_of
 from shared.settings import AuthSettings
 
 LEEWAY_SECONDS = 5.0
@@ -89,6 +91,15 @@ class UserTokens:
         return self._published_keys.find(key_id)
 
 
+@dataclass(frozen=True, slots=True)
+class StreamAccess:
+    """Whose channel a stream token opens, of which task, and in which trace it is read."""
+
+    user_id: str
+    task_id: str
+    traceparent: str | None = None
+
+
 class StreamTokens:
     """Issues and checks stream tokens; whoever only checks them needs no lifetime.
 
@@ -111,19 +122,27 @@ class StreamTokens:
         self._ttl_seconds = ttl_seconds
         self._clock = clock
 
-    def issue(self, user_id: str, service_id: str, task_id: str) -> str:
-        """Return a token that opens this one channel for the lifetime given at construction."""
+    def issue(self, user_id: str, service_id: str, task_id: str, traceparent: str | None = None) -> str:
+        """Return a token that opens this one channel for the lifetime given at construction.
+
+        With a `traceparent` its readers belong to that trace: a browser's EventSource sends none of its own.
+        """
         claims = {
             "sub": user_id,
             "svc": service_id,
             "tsk": task_id,
             "aud": STREAM_AUDIENCE,
             "exp": math.ceil(self._clock() + self._ttl_seconds),
+            **({"tp": traceparent} if traceparent else {}),
         }
         return jwt.encode(claims, self._keys[0], algorithm="HS256", headers={"typ": STREAM_TYPE})
 
     def check(self, token: str | None, service_id: str, task_id: str) -> str:
-        """Return the userId whose channel `token` opens.
+        """Return the userId whose channel `token` opens. Raises as `open`."""
+        return self.open(token, service_id, task_id).user_id
+
+    def open(self, token: str | None, service_id: str, task_id: str) -> StreamAccess:
+        """Return what `token` opens.
 
         Raises:
             AuthRequired: it does not open the channel of this service and this task, or not any more.
@@ -136,7 +155,7 @@ class StreamTokens:
             raise _refused(error) from error
         if (claims["svc"], claims["tsk"]) != (service_id, task_id):
             raise AuthRequired
-        return _user_id(claims)
+        return StreamAccess(_user_id(claims), task_id, trace_of(claims.get("tp")))
 
     def _claims(self, token: str) -> Mapping[str, Any]:
         complete = _by_its_key(

@@ -69,9 +69,13 @@ class Links:
         self._settings = settings
         self._tokens = StreamTokens(settings.stream_token_secret, settings.stream_token_ttl_seconds)
 
-    def stream_url(self, ref: TaskRef) -> str:
-        """Return the address of a task's events with a token for this one channel (D24, D35)."""
-        token = self._tokens.issue(ref.user_id, ref.service_id, ref.task_id)
+    def stream_url(self, ref: TaskRef, traceparent: str | None) -> str:
+        """Return the address of a task's events with a token for this one channel (D24, D35).
+
+        While telemetry is on the token names the task's trace, so that its readers belong to it.
+        """
+        trace = traceparent if signals().on else None
+        token = self._tokens.issue(ref.user_id, ref.service_id, ref.task_id, trace or None)
         return f"{self._settings.events_url}/events/{ref.service_id}/{ref.task_id}?token={token}"
 
     def status_url(self, ref: TaskRef) -> str:
@@ -222,7 +226,7 @@ class Admissions:
             "queueId": steps[0]["queueId"],
             "isFree": record["tier"] == Tier.FREE,
             "stream": any(Template(step["templateId"]).streams for step in steps),
-            "streamUrl": self._links.stream_url(ref),
+            "streamUrl": self._links.stream_url(ref, record.get("traceparent")),
             "statusUrl": self._links.status_url(ref),
             "replay": replay,
         }

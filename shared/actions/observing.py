@@ -5,6 +5,7 @@ A request's span begins once it is known who asks, a user or QStash: what strang
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -108,13 +109,16 @@ def decided(route: str, span: Span, outcome: str) -> None:
 
 def admitted(span: Span, new: Admission, answer: Admitted) -> None:
     """Tell what an admission came to, and count it."""
+    if not signals().on:
+        return
     mine = answer.task_id in {None, new.ref.task_id}
     outcome = "accepted" if answer.status == "replay" and mine else answer.status
+    steps = json.loads(answer.steps_json)
     told = {
         Attribute.ACTION: new.plan.action,
         Attribute.OUTCOME: outcome,
         Attribute.TIER: answer.tier,
-        Attribute.LANE: answer.queue_id,
+        Attribute.LANE: answer.queue_id or (steps[0]["queueId"] if steps else None),
     }
     span.set(Attribute.TASK, answer.task_id)
     for name, value in told.items():

@@ -116,7 +116,7 @@ class Queries:
             "isFree": record["tier"] == Tier.FREE,
             **_outcome(record, state),
             "refunded": record["refunded"] == "1",
-            "streamUrl": self._links.stream_url(ref),
+            "streamUrl": self._links.stream_url(ref, record.get("traceparent")),
             "createdAt": int(record["createdAt"]),
             "finishedAt": int(record["finishedAt"]) if "finishedAt" in record else None,
         }

@@ -61,7 +61,7 @@ class Bridge:
 
     def __init__(self, settings: EventsSettings) -> None:
         self._settings = settings
-        self._tokens = StreamTokens(settings.stream_token_secret, second=settings.stream_token_secret_second)
+        self.tokens = StreamTokens(settings.stream_token_secret, second=settings.stream_token_secret_second)
         self._connections: set[Connection] = set()
         self._closing = False
 
@@ -113,9 +113,8 @@ class Bridge:
             return self._refusal(request, error)
 
     async def _route(self, request: Request, receive: Receive, send: Send) -> Response | Connection:
-        path = request.scope["path"]
-        channel = _CHANNEL.fullmatch(path)
-        if channel is None and path != "/healthz":
+        channel = channel_of(request)
+        if channel is None and request.scope["path"] != "/healthz":
             raise NotFound
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=self._cors(request))
@@ -123,12 +122,13 @@ class Bridge:
             raise MethodNotAllowed
         if channel is None:
             return JSONResponse({"ok": True})
-        user_id = self._tokens.check(_token(request), channel[1], channel[2])
+        service_id, task_id = channel
+        user_id = self.tokens.check(token_of(request), service_id, task_id)
         place = Place(resume_place(request) or BEGINNING)
         connection = Connection(receive, send, self._settings.stream, place)
         reply: Response | Connection | None = None
         try:
-            self._join(connection, TaskRef(channel[2], channel[1], user_id))
+            self._join(connection, TaskRef(task_id, service_id, user_id))
             reply = await self._events(request, connection, place.last)
         finally:
             if reply is not connection:
@@ -246,7 +246,13 @@ def resume_place(request: Request) -> StreamId | None:
         ) from None
 
 
-def _token(request: Request) -> str:
+def channel_of(request: Request) -> tuple[str, str] | None:
+    """Return the service and the task that a path names; None for any other path."""
+    channel = _CHANNEL.fullmatch(request.scope["path"])
+    return (channel[1], channel[2]) if channel else None
+
+
+def token_of(request: Request) -> str:
     """Return the stream token: browsers' EventSource sends no headers, so it is in the query for them."""
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     token = request.query_params.get("token") or (bearer.strip() if scheme.lower() == "bearer" else "")
@@ -276,6 +282,6 @@ class _AsgiResponse(Response):
         return self._app(scope, receive, send)
 
 
-def bridge_response(settings: EventsSettings) -> Response:
+def bridge_response(bridge: Bridge) -> Response:
     """Return the one response that answers every request: the bridge itself."""
-    return _AsgiResponse(Bridge(settings))
+    return _AsgiResponse(bridge)

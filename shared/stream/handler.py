@@ -26,6 +26,12 @@ def events_handler() -> Callable[[Request], Awaitable[Response]]:
 
 
 def _load(settings: EventsSettings) -> Response:
-    from shared.stream.bridge import bridge_response
+    from shared.stream.bridge import Bridge, bridge_response
+    from shared.telemetry.beginning import begin
 
-    return bridge_response(settings)
+    begin(settings.telemetry, "events")
+    if settings.telemetry is None:
+        return bridge_response(Bridge(settings))
+    from shared.stream.observing import ObservedBridge
+
+    return bridge_response(ObservedBridge(settings))

@@ -54,8 +54,8 @@ REQUEST_DURATION = Instrument(
     "http.server.request.duration",
     Measure.HISTOGRAM,
     "s",
-    "actions, lanes",
-    "Requests, reads too, by route and status.",
+    "actions, lanes, events",
+    "Requests, reads too, by route and status; a stream of events is none of them.",
     (A.METHOD, A.ROUTE, A.STATUS, A.SCHEME),
     _REQUEST_SECONDS,
 )
@@ -235,7 +235,7 @@ LAG = Instrument(
     Measure.HISTOGRAM,
     "s",
     "events",
-    "From an event's making in its worker to its being handed to its readers; the oldest of each read.",
+    "From an event's making in its worker to its being handed to a reader; one a second of each at most.",
     (),
     _LAG_SECONDS,
 )

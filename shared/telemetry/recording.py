@@ -85,7 +85,7 @@ class RecordedSpan(Span):
         contexts.detach(self._token)
         if isinstance(error, SluiceError) and error.status < 500:
             self.set(Attribute.ERROR, error.code)  # the caller's doing: no failure of what the span is about
-        elif error is not None and not self._failed:
+        elif isinstance(error, Exception) and not self._failed:  # a reader that goes is no failure
             self.fail(error.code if isinstance(error, SluiceError) else type(error).__qualname__)
         self._span.end()
 

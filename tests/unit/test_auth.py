@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.auth import STREAM_AUDIENCE, STREAM_TYPE, StreamTokens
+from shared.auth import STREAM_AUDIENCE, STREAM_TYPE, StreamAccess, StreamTokens
 from shared.errors import AuthRequired
 from tests.unit.auth_kit import SECRET, bearer, by_secret, refused, token
 
@@ -199,6 +199,18 @@ def test_no_signed_token_raises_anything_but_auth_required(
 def test_a_stream_token_opens_its_channel_for_its_user() -> None:
     tokens = StreamTokens(STREAM_SECRET, 60)
     assert tokens.check(tokens.issue("auth0|张三", "s1", "t1"), "s1", "t1") == "auth0|张三"
+
+
+def test_a_stream_token_carries_the_trace_of_its_task_and_drops_what_is_none() -> None:
+    tokens, trace = StreamTokens(SECRET, 60), f"00-{'a' * 32}-{'b' * 16}-01"
+    assert tokens.open(tokens.issue("u1", "s1", "t1", trace), "s1", "t1") == StreamAccess("u1", "t1", trace)
+    for none in (None, "", "not a trace"):
+        assert tokens.open(tokens.issue("u1", "s1", "t1", none), "s1", "t1").traceparent is None
+
+
+def test_without_a_trace_a_stream_token_is_no_longer_than_its_channel_needs() -> None:
+    tokens = StreamTokens(SECRET, 60, clock=lambda: 1_700_000_000)
+    assert tokens.issue("u1", "s1", "t1", None) == tokens.issue("u1", "s1", "t1")
 
 
 def test_whoever_only_checks_stream_tokens_needs_no_lifetime() -> None:
