@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from operations import limits, quota, reconciling, status, story, tasks
+from operations import dead_letters, limits, quota, reconciling, replay, status, story, tasks
 from shared.errors import ConfigError, SluiceError
 
-COMMANDS = (status, tasks, story, limits, quota, reconciling)
+COMMANDS = (status, tasks, story, limits, dead_letters, replay, quota, reconciling)
 STATUSES = (
     "Exit status: 0 done; 1 refused, not found, or something differs; "
-    "2 wrong usage or configuration; 3 no Redis."
+    "2 wrong usage or configuration; 3 no answer, of Redis or of actions."
 )
 Run = Callable[[argparse.Namespace], int]
 

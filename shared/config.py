@@ -27,6 +27,7 @@ from shared.settings import (
     LedgerSettings,
     LogFormat,
     LogSettings,
+    OperatorSettings,
     ProviderSettings,
     QStashSettings,
     RateLimits,
@@ -52,6 +53,7 @@ __all__ = [
     "LedgerSettings",
     "LogFormat",
     "LogSettings",
+    "OperatorSettings",
     "ProviderSettings",
     "QStashSettings",
     "RateLimits",
@@ -67,6 +69,7 @@ __all__ = [
     "load_events",
     "load_lane",
     "load_ledger",
+    "load_operator",
     "load_reconciliation",
     "load_references",
     "reads_blobs",
@@ -210,6 +213,14 @@ def load_reconciliation(environ: Mapping[str, str] | None = None) -> Reconciliat
     settings = ReconciliationSettings(
         redis=_redis(v), concurrency=_concurrency(v), time=_time(v), stream=_stream(v)
     )
+    v.raise_problems()
+    return settings
+
+
+def load_operator(environ: Mapping[str, str] | None = None) -> OperatorSettings:
+    """Load what an operator's commands hold that go through `actions`; raises as `load_lane` does."""
+    v = Variables(_environ(environ))
+    settings = OperatorSettings(actions_url=v.base_url("ACTIONS_URL"), ops_token=v.secret("OPS_TOKEN"))
     v.raise_problems()
     return settings
 

@@ -295,6 +295,16 @@ class ReconciliationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """What an operator's commands hold that go through `actions`: where it is, and what opens it."""
+
+    actions_url: str
+    """The public URL of `actions`."""
+    ops_token: str = field(repr=False)
+    """What operators prove themselves with."""
+
+
+@dataclass(frozen=True, slots=True)
 class ActionsSettings:
     """All that `actions` holds; no provider's key."""
 

@@ -3,7 +3,8 @@
 GET    overview                    what is queued, what runs, what operators have set
 GET    dead-letters?cursor=        a page of the dead-letter queue, with what a replay of each would do
 DELETE dead-letters/{id}           takes one out of the queue for good
-POST   replay         {id}         replays a task, or a dead letter
+GET    replay?id=                  what replaying a task, or a dead letter, would do
+POST   replay         {id}         does it
 POST   controls       {order, …}   stops or starts a lane, sets or clears a limit, drains or resumes
 """
 
@@ -59,8 +60,10 @@ class Api:
                 self.replays.delete_letter(letter_id, by)
                 return _json({"deleted": letter_id})
             case ["replay"]:
-                _require(request, "POST")
-                return _json(self._replay(_order(request), by))
+                _require(request, "GET", "HEAD", "POST")
+                if request.method == "POST":
+                    return _json(self._replay(_name(_order(request).get("id")), by))
+                return _json(self._prospect(_name(request.args.get("id"))))
             case ["controls"]:
                 _require(request, "POST")
                 return _json(self._change(_order(request), by))
@@ -78,11 +81,12 @@ class Api:
         ]
         return {"deadLetters": told, "cursor": page.cursor}
 
-    def _replay(self, order: Mapping[str, Any], by: Operator) -> dict[str, Any]:
-        name = order.get("id")
-        if not isinstance(name, str) or not name.strip():
-            raise InvalidRequest("must be the id of a task or of a dead letter", field="id")
-        replayed = self.replays.replay(name.strip(), by)
+    def _prospect(self, name: str) -> dict[str, Any]:
+        prospect = self.replays.prospect(name)
+        return {"way": prospect.way, "reason": prospect.reason, "cost": prospect.cost}
+
+    def _replay(self, name: str, by: Operator) -> dict[str, Any]:
+        replayed = self.replays.replay(name, by)
         return {
             "way": replayed.way,
             "taskId": replayed.task_id,
@@ -130,6 +134,12 @@ def overview_json(picture: Picture) -> dict[str, Any]:
         "overdue": [asdict(line) for line in picture.overdue],
         "changes": [asdict(change) for change in picture.changes],
     }
+
+
+def _name(given: object) -> str:
+    if not isinstance(given, str) or not given.strip():
+        raise InvalidRequest("must be the id of a task or of a dead letter", field="id")
+    return given.strip()
 
 
 def _require(request: Request, *methods: str) -> None:

@@ -22,6 +22,14 @@ SPANS: Mapping[str, float | None] = {
     "": None,
 }
 """For how long a control holds; the empty one: until it is cleared."""
+SPAN_NAMES = {
+    "15m": "15 minutes",
+    "1h": "1 hour",
+    "4h": "4 hours",
+    "24h": "1 day",
+    "7d": "7 days",
+    "": "until it is cleared",
+}
 
 
 class Order(StrEnum):

@@ -13,7 +13,7 @@ from flask import Request, Response
 from shared.actions.operators import Session
 from shared.actions.ops.letters import DeadLetter, DeadLetterQueue
 from shared.actions.ops.looking import Watch
-from shared.actions.ops.orders import SPANS
+from shared.actions.ops.orders import SPAN_NAMES
 from shared.actions.ops.rendering import render
 from shared.actions.ops.replay import Replays
 from shared.actions.ops.usage import read_chart
@@ -76,7 +76,7 @@ class Pages:
         raise NotFound("There is no such page.")
 
     def _drain(self, request: Request, session: Session) -> Response:
-        return page("drain.html", request, session, picture=self.watch.picture(fresh=True), spans=SPANS)
+        return page("drain.html", request, session, picture=self.watch.picture(fresh=True), spans=SPAN_NAMES)
 
     def _usage(self, request: Request, session: Session) -> Response:
         return page("usage.html", request, session, usage=read_chart(self.store))
@@ -88,7 +88,7 @@ class Pages:
     def _lane(self, request: Request, session: Session, lane: Lane) -> Response:
         picture = self.watch.picture(fresh=True)
         panel = next(panel for panel in picture.lanes if panel.lane is lane)
-        facts = {"panel": panel, "picture": picture, "limits": self.limits, "spans": SPANS}
+        facts = {"panel": panel, "picture": picture, "limits": self.limits, "spans": SPAN_NAMES}
         return page("lane.html", request, session, **facts)
 
     def _tasks(self, request: Request, session: Session) -> Response:

@@ -46,6 +46,7 @@ _PLANS: Mapping[Action, Plan] = {
 }
 """What a task is made anew as; a picture's advertisement has been read, or cannot be read any more."""
 GONE = "Its task is not kept any more: it ended long ago, or its user has been deleted."
+NOTHING_DEAD = "It is open, and none of its messages is a dead letter: there is nothing to replay."
 TEXT_GONE = "The text of an upload is not kept once its task has ended: its user has to upload it again."
 IMAGE_GONE = "The picture is deleted once its task has ended: its user has to upload it again."
 
@@ -105,6 +106,20 @@ class Replays:
             return self._prospect_of_ended(record)
         return _prospect_of_open(record, letter)
 
+    def prospect(self, name: str) -> Prospect:
+        """Return what replaying a task, or else a dead letter, would do, by its id; changes nothing.
+
+        Raises:
+            NotFound: it is the id of neither.
+        """
+        record = self._tasks.read(name)
+        if record is None:
+            return self.prospect_of_letter(self._letters.get(name))
+        if State(record["state"]).ended:
+            return self._prospect_of_ended(record)
+        letter = next(iter(self._letters.of_task(name)), None)
+        return self.prospect_of_letter(letter) if letter else Prospect(None, NOTHING_DEAD)
+
     def prospect_of_task(self, record: Mapping[str, Any]) -> Prospect:
         """Return what replaying a task would do, by its record; changes nothing."""
         if not State(record["state"]).ended:
@@ -132,7 +147,7 @@ class Replays:
             return self._readmit(record, by)
         letter = next(iter(self._letters.of_task(name)), None)
         if letter is None:
-            raise OrderRefused("It is open, and none of its messages is a dead letter: nothing to replay.")
+            raise OrderRefused(NOTHING_DEAD)
         return self.replay_letter(letter.id, by)
 
     def replay_letter(self, letter_id: str, by: Operator) -> Replayed:

@@ -36,9 +36,8 @@ class Chart:
     """Stacked bars, one for a day."""
 
     title: str
-    most: float
+    most: str
     """What the full height stands for."""
-    unit: str
     bars: tuple[Bar, ...]
     labels: tuple[tuple[float, str], ...]
     """Where on the axis which day stands."""
@@ -88,7 +87,8 @@ def draw(rows: Sequence[DayUsage], since: dt.date, until: dt.date) -> UsagePictu
         for currency in currencies
     ]
     tokens = _by_day(rows, lambda row: float(row.used.tokens_in + row.used.tokens_out))
-    charts.append(_chart("Tokens", "tokens", tokens, span, series))
+    if any(tokens.values()):
+        charts.append(_chart("Tokens", "tokens", tokens, span, series))
     return UsagePicture(since, until, tuple(charts), tuple(_lines(rows, series)))
 
 
@@ -106,7 +106,7 @@ def _chart(
     title: str, unit: str, amounts: _Amounts, span: Sequence[dt.date], series: Mapping[str, int]
 ) -> Chart:
     totals = [sum(amounts.get((day, model), 0) for model in series) for day in span]
-    most, width = max([*totals, 0]) or 1.0, PLOT_WIDTH / len(span)
+    most, width = max(totals), PLOT_WIDTH / len(span)
     bars: list[Bar] = []
     for n, day in enumerate(span):
         top = PLOT_HEIGHT
@@ -119,12 +119,13 @@ def _chart(
             told = f"{day.isoformat()} {model}: {_amount(amount, unit)}"
             x = (n + _GAP / 2) * width
             bars.append(Bar(model, colour, x, top, width * (1 - _GAP), height, told))
-    labels = tuple(((n + 0.5) * width, day.strftime("%d.%m.")) for n, day in enumerate(span))
-    return Chart(title, most, unit, tuple(bars), labels)
+    labels = tuple(((n + 0.5) * width, f"{day.day} {day:%b}") for n, day in enumerate(span))
+    return Chart(title, _amount(most, unit), tuple(bars), labels)
 
 
 def _amount(amount: float, unit: str) -> str:
-    return f"{amount:,.0f} {unit}" if unit == "tokens" else f"{amount:,.4f} {unit}"
+    digits = 0 if unit == "tokens" else 2 if amount >= 1 else 4
+    return f"{amount:,.{digits}f} {unit}"
 
 
 def _lines(rows: Sequence[DayUsage], series: Mapping[str, int]) -> Iterator[ModelLine]:

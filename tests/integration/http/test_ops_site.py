@@ -283,7 +283,7 @@ def test_other_methods_and_addresses_are_refused(desk: Desk) -> None:
     desk.sign_in()
     assert desk.page.put("/ops").status_code == 405
     assert desk.script.post("/ops/api/overview").status_code == 405
-    assert desk.script.get("/ops/api/replay").status_code == 405
+    assert desk.script.put("/ops/api/replay").status_code == 405
     assert desk.script.get("/ops/api/nothing").status_code == 404
     assert desk.order("/nothing").status_code == 404
 
