@@ -39,6 +39,7 @@ THOROUGH = frozenset(
         "e2e/test_weak_models.py",
         "integration/deployment/test_aws_faults.py",
         "integration/deployment/test_gcp_faults.py",
+        "integration/test_ops_promtool.py",
         "integration/test_reconcile_stack.py",
     )
 )
