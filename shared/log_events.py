@@ -133,6 +133,26 @@ class LogEvent(Enum):
         "if it was no mistake of yours, replace OPS_TOKEN",
     )
 
+    DEAD_LETTERS_AWAY = (
+        WARNING,
+        "QStash's dead-letter queue could not be asked",
+        "",
+        "try again; if QStash is well (its status page), its token is another",
+    )
+    COLLECTOR_AWAY = (
+        WARNING,
+        "the collector takes no telemetry: it is dropped, and tried again later",
+        "signal",
+        "look at OTEL_EXPORTER_OTLP_ENDPOINT and the collector; tasks are not concerned",
+    )
+    COLLECTOR_BACK = (INFO, "the collector takes telemetry again", "signal")
+    TELEMETRY_FAILED = (
+        WARNING,
+        "telemetry could not be sent",
+        "",
+        "a defect of the exporter; tasks are not concerned",
+    )
+
     # -- a lane ----------------------------------------------------------------------------------------------
     DELIVERY_RECEIVED = (DEBUG, "a delivery came", "template")
     STEP_CLAIMED = (INFO, "an attempt begins", "template model waited_ms claim_ms")
@@ -221,9 +241,9 @@ class LogEvent(Enum):
     )
     ENTRY_UNREADABLE = (
         WARNING,
-        "an entry of a stream is no event",
+        "an entry of a stream is none of ours",
         "entry",
-        "somebody else writes into the streams, or a newer release does: deploy `events` first",
+        "somebody else writes into it, or a newer release does: deploy `events` first, then the rest",
     )
     READING_INTERRUPTED = (
         WARNING,

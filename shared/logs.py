@@ -59,6 +59,7 @@ def event(
     *,
     error: BaseException | str | None = None,
     traced: bool = False,
+    reason: str | None = None,
     level: int | None = None,
     **more: Fact,
 ) -> None:
@@ -70,6 +71,7 @@ def event(
         facts: what is known of it.
         error: what went wrong: its code or type is a fact, its text is told when it is ours.
         traced: whether the error's stack is told too: it is one that nobody expected.
+        reason: why, in words of ours or of an operator, where no error says it.
         level: another level than the event's own.
         more: further facts. A fact is a number, or a word without blanks; None leaves it out.
     """
@@ -77,8 +79,7 @@ def event(
     if not logger.isEnabledFor(level):
         return
     extra: dict[str, Any] = {"event": what, "facts": {ERROR_FACT: _code_of(error), **facts, **more}}
-    if isinstance(error, SluiceError):
-        extra["reason"] = str(error)
+    extra["reason"] = str(error) if isinstance(error, SluiceError) else reason
     exc_info = error if traced and isinstance(error, BaseException) else None
     logger.log(level, what.says, exc_info=exc_info, extra=extra, stacklevel=2)
 

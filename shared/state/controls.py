@@ -22,6 +22,7 @@ from typing import Any
 
 from shared.config import ConcurrencyConfig
 from shared.errors import InvalidRequest
+from shared.logs import LogEvent, event
 from shared.routing import Lane, Model, Tier
 from shared.state import keys
 from shared.state.scripts import load_script
@@ -207,7 +208,17 @@ class Controller:
             )
         )
         change = _change({**answer, **named})
-        log.warning("control %s of %s: %s, by %s: %s", kind, name, answer["status"], by, reason or "-")
+        event(
+            log,
+            LogEvent.CONTROL_CHANGED,
+            control=kind,
+            target=name,
+            value=change.after.value if change.after else None,
+            former=change.before.value if change.before else None,
+            until_ms=change.after.until_ms if change.after else None,
+            by=by,
+            reason=reason or None,
+        )
         return change
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared.logs import LogEvent, event
 from shared.state import keys
 from shared.state.store import Store
 
@@ -132,4 +133,4 @@ def parsed(entries: Sequence[Any]) -> Iterator[StepEnd]:
         try:
             yield StepEnd.from_entry(entry_id, json.loads(fields[1]))
         except (KeyError, TypeError, ValueError, IndexError):
-            log.warning("the journal's entry %s is not one of ours", entry_id)
+            event(log, LogEvent.ENTRY_UNREADABLE, entry=entry_id)

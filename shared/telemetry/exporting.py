@@ -38,6 +38,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import NoOpTracer, Tracer
 
+from shared.logs import LogEvent, event
 from shared.settings import PARENT_BASED, TelemetrySettings
 from shared.telemetry.recording import Ids, Recording
 
@@ -71,11 +72,11 @@ class Patience:
         """Note how an export ended; the log hears of the first failure and of the end of all."""
         if taken:
             if self._pause_seconds:
-                log.info("the collector takes %s again", self._what)
+                event(log, LogEvent.COLLECTOR_BACK, signal=self._what)
             self._pause_seconds = 0.0
             return
         if not self._pause_seconds:
-            log.warning("the collector does not take %s: they are dropped, and tried again later", self._what)
+            event(log, LogEvent.COLLECTOR_AWAY, signal=self._what)
         self._pause_seconds = min(LONGEST_PAUSE_SECONDS, max(PAUSE_SECONDS, self._pause_seconds * 2))
         self._again_at = self._clock() + self._pause_seconds
 
@@ -143,7 +144,7 @@ class Settling:
         try:
             self._send()
         except Exception as error:  # noqa: BLE001 - whatever it is, no task may hear of it
-            log.warning("telemetry could not be sent: %s", type(error).__name__)
+            event(log, LogEvent.TELEMETRY_FAILED, error=type(error).__name__)
         finally:
             self._turn.release()
             sent.set()
@@ -173,7 +174,7 @@ def _tracing(
     """Return a tracer, what sends its spans at once, and whether that is of any use now."""
     if settings.traces_url is None:
         return NoOpTracer(), lambda: None, lambda: True
-    patience = Patience("spans")
+    patience = Patience("traces")
     exporter = OTLPSpanExporter(
         settings.traces_url,
         headers=dict(settings.headers),
@@ -204,7 +205,7 @@ def _metering(settings: TelemetrySettings, resource: Resource) -> tuple[Meter | 
         session=_session(),
     )
     reader = PeriodicExportingMetricReader(
-        PatientMetrics(exporter, Patience("measurements"), _temporality(settings)),
+        PatientMetrics(exporter, Patience("metrics"), _temporality(settings)),
         export_interval_millis=settings.metric_interval_seconds * 1000,
         export_timeout_millis=EXPORT_SECONDS * 1000,
     )

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from shared.errors import BrokerUnavailable, InvalidRequest, MessageError, NotFound
+from shared.logs import LogEvent, event
 from shared.messages import TaskMessage, parse_message
 from shared.settings import QStashSettings
 
@@ -128,12 +129,12 @@ class DeadLetterQueue:
                 method, f"{self._settings.url}/v2/dlq{path}", params=params, headers=authorized
             )
         except httpx.HTTPError as error:
-            log.warning("the dead-letter queue could not be asked: %s", type(error).__name__)
+            event(log, LogEvent.DEAD_LETTERS_AWAY, error=type(error).__name__)
             raise BrokerUnavailable from None
         if answer.status_code == HTTPStatus.NOT_FOUND:
             raise NotFound("There is no such dead letter (any more): replayed, deleted, or let go by QStash.")
         if not answer.is_success:
-            log.warning("the dead-letter queue answered %s", answer.status_code)
+            event(log, LogEvent.DEAD_LETTERS_AWAY, error=f"status_{answer.status_code}")
             raise BrokerUnavailable
         return answer
 
