@@ -112,7 +112,7 @@ def package_digest(members: Iterable[Member], target: Target, *, bytecode: bool)
 def read_source(root: Path) -> Source | None:
     """Return the revision of a checkout; None when it is none, or there is no git."""
     revision = _git(root, "rev-parse", "--verify", "HEAD")
-    changes = _git(root, "status", "--porcelain")
+    changes = _git(root, "status", "--porcelain") if revision is not None else None
     if revision is None or changes is None:
         return None
     return Source(revision, dirty=bool(changes))

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devstack.upstash.server import UpstashStandIn
-from operations.main import main
 from shared.routing import CREATE_SERVICE_IMAGE, CUSTOMIZE_RESUME, Lane
 from shared.state import keys
 from shared.state.lifecycle import Finished
 from shared.state.store import Store
 from shared.stream.events import Done, TokenBatch, encode
-from tests.integration.tool_kit import Ran
+from tests.integration.tool_kit import Ran, call
 from tests.integration.transitions_kit import Bench, Job, events_key
 
 ROOT = Path(__file__).parents[2]
 ADVERTISEMENT = "the-user's-own-words"
 ANSWER = "what-the-model-said"
+Sluice = Callable[..., Ran]
 
 
 @pytest.fixture(params=["tcp", "rest"])
@@ -43,30 +41,10 @@ def bench(store: Store) -> Bench:
     return Bench(store)
 
 
-class Sluice:
-    """The program, called in this process under an environment of its own."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._patch = monkeypatch
-
-    def __call__(self, *arguments: str, **environ: str) -> Ran:
-        out, err = io.StringIO(), io.StringIO()
-        with self._patch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            for name in ("REDIS_URL", "UPSTASH_REDIS_REST_URL", "UPSTASH_REDIS_REST_TOKEN"):
-                patch.delenv(name, raising=False)
-            for name, value in environ.items():
-                patch.setenv(name, value)
-            try:
-                status = main(arguments)
-            except SystemExit as ended:
-                status = int(ended.code or 0)
-        assert "Traceback" not in err.getvalue()
-        return Ran(status, out.getvalue(), err.getvalue())
-
-
 @pytest.fixture
-def sluice(monkeypatch: pytest.MonkeyPatch) -> Sluice:
-    return Sluice(monkeypatch)
+def sluice() -> Sluice:
+    """The program, called in this process."""
+    return call
 
 
 def said(bench: Bench, job: Job, attempt: Any, n: int, text: str) -> None:

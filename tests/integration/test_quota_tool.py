@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,35 +16,22 @@ from shared.state import keys
 from shared.state.erasure import erase_user
 from shared.state.quota import Granted, grant, read_quota
 from shared.state.store import RestStore, Store
-from tests.integration.tool_kit import Ran
+from tests.integration.tool_kit import Ran, call, run
 from tests.integration.transitions_kit import Bench, new_ref
 
-ROOT = Path(__file__).parents[2]
 INITIAL = 8
+quota = partial(call, "quota")
+"""The command, called in this process."""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """The tool as a process of its own, with an environment of its own."""
+    """The tool on one Redis, in this process."""
 
     redis_url: str
 
-    def __call__(self, *arguments: str, **environ: str) -> Ran:
-        return run(*arguments, REDIS_URL=self.redis_url, INITIAL_QUOTA=str(INITIAL), **environ)
-
-
-def run(*arguments: str, **environ: str) -> Ran:
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "sluice"), "quota", *arguments],
-        env=inherited | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert "Traceback" not in done.stderr
-    return Ran(done.returncode, done.stdout, done.stderr)
+    def __call__(self, *arguments: str) -> Ran:
+        return quota(*arguments, REDIS_URL=self.redis_url, INITIAL_QUOTA=str(INITIAL))
 
 
 @pytest.fixture
@@ -248,7 +232,11 @@ def test_a_line_that_is_none_is_said_not_thrown(tool: Tool, store: Store) -> Non
     assert tool("show", "u1").err == "quota: the ledger of u1 holds a line that is none\n"
 
 
-def test_granting_prints_its_reference_and_with_it_again_changes_nothing(tool: Tool, store: Store) -> None:
+def test_granting_prints_its_reference_and_with_it_again_changes_nothing(
+    redis_url: str, store: Store
+) -> None:
+    """As a process of its own, as support staff start it."""
+    tool = partial(run, "quota", REDIS_URL=redis_url, INITIAL_QUOTA=str(INITIAL))
     first = tool("grant", "u1", "5")
     assert first.status == 0
     assert "+5 granted; has 13 coins." in first.out
@@ -315,7 +303,7 @@ def test_wrong_usage_is_2_and_changes_nothing(tool: Tool, store: Store, argument
 
 
 def test_a_missing_address_is_named(redis_url: str) -> None:
-    ran = run("show", "u1")
+    ran = quota("show", "u1")
     assert ran.status == 2
     assert "REDIS_URL is missing" in ran.err
 
@@ -329,13 +317,13 @@ def test_redis_away_is_said_with_the_reference_to_try_again_with() -> None:
 
 def test_the_tool_works_over_upstash_rest_too(upstash: UpstashStandIn, store: Store) -> None:
     over_rest = {"UPSTASH_REDIS_REST_URL": upstash.url, "UPSTASH_REDIS_REST_TOKEN": upstash.token}
-    assert run("grant", "u1", "5", **over_rest).status == 0
-    assert run("show", "u1", **over_rest).out.endswith("u1 has 13 coins.\n")
+    assert quota("grant", "u1", "5", **over_rest).status == 0
+    assert quota("show", "u1", **over_rest).out.endswith("u1 has 13 coins.\n")
     assert adds_up(store)
 
 
 @pytest.mark.parametrize("command", [(), ("show",), ("grant",)])
 def test_help_names_what_there_is(command: tuple[str, ...]) -> None:
-    ran = run(*command, "--help")
+    ran = quota(*command, "--help")
     assert ran.status == 0
     assert "USER" in ran.out or "grant" in ran.out

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,35 +17,15 @@ from shared.routing import Lane
 from shared.state import keys
 from shared.state.store import Store, TcpStore
 from tests.integration.reconcile_kit import check
-from tests.integration.tool_kit import Ran
+from tests.integration.tool_kit import PROGRAM, Ran, bare_environment, call, run
 from tests.integration.transitions_kit import Bench, Job, poll
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = [sys.executable, str(ROOT / "scripts" / "sluice"), "reconcile"]
 HARMED = 5
 CHECKS = ("check_member", "check_slots", "check_task", "check_account")
 
 
-def environment(**environ: str) -> dict[str, str]:
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return inherited | environ
-
-
-def run(*arguments: str, **environ: str) -> Ran:
-    done = subprocess.run(
-        [*SCRIPT, *arguments],
-        env=environment(**environ),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert "Traceback" not in done.stderr
-    return Ran(done.returncode, done.stdout, done.stderr)
-
-
 def reconcile(url: str, *arguments: str) -> Ran:
-    return run(*arguments, REDIS_URL=url)
+    return call("reconcile", *arguments, REDIS_URL=url)
 
 
 def harm(bench: Bench) -> list[Job]:
@@ -95,18 +73,20 @@ def test_an_empty_redis_is_0(redis_url: str, store: Store) -> None:
 
 
 def test_a_difference_is_1_until_it_is_repaired(bench: Bench, redis_url: str) -> None:
+    """As a process of its own, as an operator starts it."""
+    program = partial(run, "reconcile", REDIS_URL=redis_url)
     jobs = harm(bench)
-    found = reconcile(redis_url)
+    found = program()
     assert found.status == 1
     assert f"differs   refund    task {jobs[0].ref.task_id} is cancelled" in found.out
     assert found.out.endswith(f"\n{2 * HARMED} differences, 0 repaired.\n")
 
-    mended = reconcile(redis_url, "--repair")
+    mended = program("--repair")
     assert mended.status == 0
     assert f"repaired  refund    task {jobs[0].ref.task_id} is cancelled" in mended.out
     assert ledgers(bench) == REFUNDED_ONCE
 
-    assert reconcile(redis_url).out.endswith("\nNothing differs.\n")
+    assert program().out.endswith("\nNothing differs.\n")
 
 
 def test_what_cannot_be_repaired_stays_1_and_is_told_apart(bench: Bench, redis_url: str) -> None:
@@ -153,8 +133,8 @@ def test_no_user_is_named(bench: Bench, redis_url: str) -> None:
 
 def test_limits_and_durations_are_those_of_the_environment(bench: Bench, redis_url: str) -> None:
     bench.run(bench.admit())
-    assert run(REDIS_URL=redis_url, LEASE_SECONDS="30").status == 0
-    shorter = run(REDIS_URL=redis_url, LEASE_SECONDS="0.5")
+    assert call("reconcile", REDIS_URL=redis_url, LEASE_SECONDS="30").status == 0
+    shorter = call("reconcile", REDIS_URL=redis_url, LEASE_SECONDS="0.5")
     assert (shorter.status, "for longer than a lease" in shorter.out) == (1, True)
 
 
@@ -168,7 +148,7 @@ def test_wrong_usage_is_2(arguments: list[str], bench: Bench, redis_url: str) ->
 
 
 def test_wrong_configuration_is_2_and_named() -> None:
-    ran = run(LEASE_SECONDS="soon")
+    ran = call("reconcile", LEASE_SECONDS="soon")
     assert ran.status == 2
     assert "REDIS_URL is missing" in ran.err
     assert "LEASE_SECONDS must be a number" in ran.err
@@ -190,8 +170,8 @@ def test_help_says_what_the_exit_status_means(redis_url: str) -> None:
 def test_it_works_over_upstash_rest_too(upstash: UpstashStandIn, bench: Bench) -> None:
     harm(bench)
     over_rest = {"UPSTASH_REDIS_REST_URL": upstash.url, "UPSTASH_REDIS_REST_TOKEN": upstash.token}
-    assert run(**over_rest).status == 1
-    assert run("--repair", **over_rest).status == 0
+    assert call("reconcile", **over_rest).status == 1
+    assert call("reconcile", "--repair", **over_rest).status == 0
     assert check(bench).is_clean
     assert ledgers(bench) == REFUNDED_ONCE
 
@@ -205,7 +185,9 @@ def test_d15_a_run_killed_half_way_is_completed_by_the_next(
     harm(bench)
     held = proxy.hold(script, when=when, nth=3)
     with subprocess.Popen(
-        [*SCRIPT, "--repair"], env=environment(REDIS_URL=proxy.url), stdout=subprocess.DEVNULL
+        [*PROGRAM, "reconcile", "--repair"],
+        env=bare_environment(REDIS_URL=proxy.url),
+        stdout=subprocess.DEVNULL,
     ) as process:
         poll(lambda: held.hits == 1, within_seconds=30)
         process.kill()

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import boto3
 
-from deployment.catalogue import FunctionSpec, load_catalogue
+from deployment.catalogue import FunctionSpec
 from deployment.environments import AwsPlace, Environment, Platform, Target
 from deployment.providers.aws.provider import AwsProvider
 from deployment.resources import Revision
@@ -18,7 +18,7 @@ from deployment.states import FunctionState, SecretPin
 from devstack.clouds.aws.in_process import InProcess, in_process
 from devstack.clouds.aws.strict.calls import Timing
 from shared.settings import Env
-from tests.unit.deployment.cloud_kit import BUCKET, NAMES, CloudWorld, variables_of
+from tests.unit.deployment.cloud_kit import BUCKET, CATALOGUE, NAMES, CloudWorld, variables_of
 
 ACCOUNT = "123456789012"  # the one that an AWS in this process has
 REGION = "eu-central-1"
@@ -77,7 +77,7 @@ class World(CloudWorld[AwsProvider]):
     aws: InProcess
     folder: Path
     environment: Environment = field(default_factory=environment)
-    catalogue: Mapping[str, FunctionSpec] = field(default_factory=load_catalogue)
+    catalogue: Mapping[str, FunctionSpec] = field(default_factory=lambda: CATALOGUE)
     names: tuple[str, ...] = NAMES
     waits: list[float] = field(default_factory=list)
     later_seconds: float = 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from deployment.catalogue import FunctionSpec
+from deployment.catalogue import FunctionSpec, load_catalogue
 from deployment.environments import Environment
 from deployment.errors import LockHeld, ProbeFailed
 from deployment.execution import Executor
@@ -27,6 +27,8 @@ from tests.unit.deployment.memory_kit import Quiet
 
 BUCKET = "sluice-staging-artefacts"
 NAMES = ("free_stream", "actions")
+CATALOGUE: Mapping[str, FunctionSpec] = load_catalogue()
+"""Read once: worlds are made by the hundred."""
 ROUTES = {"actions": ("FREE_STREAM_URL", "free_stream")}
 """Whose variables hold another's address."""
 P = TypeVar("P", bound=Provider)

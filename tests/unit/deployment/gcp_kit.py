@@ -10,7 +10,7 @@ from typing import Any
 
 from google.auth.credentials import AnonymousCredentials
 
-from deployment.catalogue import FunctionSpec, load_catalogue
+from deployment.catalogue import FunctionSpec
 from deployment.environments import Environment, GcpPlace, Platform, Target
 from deployment.names import secret_name
 from deployment.providers.gcp.clients import Access, Clients
@@ -24,7 +24,7 @@ from devstack.clouds.gcp.faults import CrashAt, Fault
 from devstack.clouds.gcp.serving import Apis
 from devstack.serving import AppServer
 from shared.settings import Env
-from tests.unit.deployment.cloud_kit import BUCKET, NAMES, CloudWorld, variables_of
+from tests.unit.deployment.cloud_kit import BUCKET, CATALOGUE, NAMES, CloudWorld, variables_of
 from tests.unit.deployment.memory_kit import Killed
 
 IMAGES = "sluice-images"
@@ -71,7 +71,7 @@ class World(CloudWorld[GcpProvider]):
     clients: Clients
     folder: Path
     environment: Environment = field(default_factory=environment)
-    catalogue: Mapping[str, FunctionSpec] = field(default_factory=load_catalogue)
+    catalogue: Mapping[str, FunctionSpec] = field(default_factory=lambda: CATALOGUE)
     names: tuple[str, ...] = NAMES
     waits: list[float] = field(default_factory=list)
     later_seconds: float = 0

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from deployment.catalogue import FunctionSpec, load_catalogue
+from deployment.catalogue import FunctionSpec
 from deployment.deliveries import ACTIONS, EVENTS, probe_path
 from deployment.environments import Environment, Platform
 from deployment.errors import MissingSecret
@@ -33,6 +33,7 @@ from shared.errors import AuthRequired, SignatureError
 from shared.messages import parse_probe
 from shared.settings import AuthSettings, Env, SigningKeys
 from shared.signature import verify_signature
+from tests.unit.deployment.cloud_kit import CATALOGUE
 from tests.unit.deployment.memory_kit import Killed, MemoryObjects, MemoryProvider, Quiet
 
 NAMES = ("paid_stream", "events", "actions")
@@ -328,10 +329,9 @@ def workspace(
 ) -> Workspace:
     """Open the environment, as another command does; waiting lets what is on its way arrive."""
     place = environment(**(variables or {})).model_copy(update={"protected": world.protected})
-    catalogue = load_catalogue()
     return Workspace(
         place,
-        place.specs({name: catalogue[name] for name in NAMES}),
+        place.specs({name: CATALOGUE[name] for name in NAMES}),
         world,
         who="ann",
         progress=progress or Quiet(),
