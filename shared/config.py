@@ -86,6 +86,7 @@ PUBLIC_DEV_KEYS = frozenset(
 )  # fmt: skip
 MIN_SECRET_BYTES = 32
 """What a secret of ours must have outside dev: HS256 is as strong as its key."""
+MAX_USAGE_DAYS = 36_500
 MAX_RETRIES = 100
 """What a message's `retries` may say."""
 _PROVIDER_URLS = {
@@ -172,6 +173,7 @@ def load_actions(environ: Mapping[str, str] | None = None) -> ActionsSettings:
         concurrency=_concurrency(v),
         time=_time(v),
         stream=_stream(v),
+        usage_days=v.integer("USAGE_DAYS", 400, maximum=MAX_USAGE_DAYS),
         ops_token=_ops_token(v, env),
         telemetry=read_telemetry(v, env),
     )

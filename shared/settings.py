@@ -346,6 +346,8 @@ class ActionsSettings:
     """How long events are kept."""
     telemetry: TelemetrySettings | None
     """Where traces and metrics go; None: nowhere, and nothing of it is imported."""
+    usage_days: int
+    """Days for which sums of usage are kept."""
     ops_token: str | None = field(default=None, repr=False)
     """What operators prove themselves with; None when there is nothing for them here."""
 

@@ -132,7 +132,15 @@ class Application:
 
     @cached_property
     def callbacks(self) -> Callbacks:
-        return Callbacks(self.tasks, self.producer, self.sweeper, self.images)
+        return Callbacks(self.tasks, self.producer, self.sweeper, self.images, self._keep_books)
+
+    def _keep_books(self) -> int:
+        """Add the journal up, and drop the holders of slots whose lease has lapsed; with every sweep."""
+        from shared.state.locks import drop_lapsed
+        from shared.state.sums import fold
+
+        drop_lapsed(self.store)
+        return fold(self.store, usage_days=self.settings.usage_days)
 
     @cached_property
     def rates(self) -> RequestRates:

@@ -11,7 +11,7 @@ import binascii
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -65,11 +65,20 @@ def parse_callback(body: bytes) -> Callback:
 class Callbacks:
     """The three callbacks."""
 
-    def __init__(self, tasks: Tasks, producer: Producer, sweeper: Sweeper, images: Images) -> None:
+    def __init__(
+        self,
+        tasks: Tasks,
+        producer: Producer,
+        sweeper: Sweeper,
+        images: Images,
+        keep_books: Callable[[], int],
+    ) -> None:
+        """Take what they need; `keep_books` is done with every sweep."""
         self._tasks = tasks
         self._producer = producer
         self._sweeper = sweeper
         self._images = images
+        self._keep_books = keep_books
 
     def step(self, body: bytes) -> dict[str, Any]:
         """Publish the next step of a task whose step before is done; never both at once (D17)."""
@@ -129,10 +138,17 @@ class Callbacks:
         return decision.status
 
     def sweep(self) -> dict[str, Any]:
-        """End or publish whatever is overdue, and delete the images that nobody will read."""
+        """End or publish whatever is overdue, delete the images that nobody will read, and add up.
+
+        Raises:
+            PublishFailed: all of it has been done, but some could not be published: call again.
+        """
         began = time.monotonic()
         with observing.sweep() as span:
-            outcomes, images = self._sweeper.sweep(), self._images.sweep()
+            try:
+                outcomes, images = self._sweeper.sweep(), self._images.sweep()
+            finally:
+                self._keep_books()
             observing.decided("/callbacks/sweep", span, "swept")
         event(
             log,

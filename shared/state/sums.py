@@ -30,7 +30,8 @@ from shared.state.tallies import fold_tallies
 
 log = logging.getLogger(__name__)
 
-USAGE_DAYS = 400
+DEFAULT_USAGE_DAYS = 400
+MAX_USAGE_DAYS = 36_500
 USER_DAYS = 35
 """A user's sums are kept for so many days at most: for a month's bill, not for a history of a person."""
 ENTRIES_AT_ONCE = 500
@@ -175,8 +176,10 @@ class Sums:
         return self.ended_tasks + self.open_tasks
 
 
-def fold(store: Store, *, usage_days: int = USAGE_DAYS) -> int:
+def fold(store: Store, *, usage_days: int | None = None) -> int:
     """Add up what the journal says since it was read last; return how many entries this call has added.
+
+    `usage_days` is how long days are kept; None, as whoever said it last: the sweep says it, for all others.
 
     Raises:
         StoreUnavailable: what was added is added; the next call does the rest.
@@ -185,7 +188,7 @@ def fold(store: Store, *, usage_days: int = USAGE_DAYS) -> int:
     while True:
         cursor = str(store.command("HGET", keys.SUMS, "cursor") or BEGINNING)
         entries = entries_after(store, cursor, ENTRIES_AT_ONCE)
-        if entries and _add(store, cursor, entries, usage_days):
+        if entries and add(store, cursor, entries, usage_days):
             folded += len(entries)
         if len(entries) < ENTRIES_AT_ONCE:
             break
@@ -193,12 +196,19 @@ def fold(store: Store, *, usage_days: int = USAGE_DAYS) -> int:
     return folded
 
 
-def _add(store: Store, cursor: str, entries: Sequence[Any], usage_days: int) -> bool:
-    """Hand the sums of some entries over; False when somebody else has added these."""
-    adding = _Adding(usage_days)
+def add(store: Store, cursor: str, entries: Sequence[Any], usage_days: int | None = None) -> bool:
+    """Add what follows `cursor` in the journal to the sums; False when somebody else has added these."""
+    adding = _Adding()
     for end in parsed(entries):
         adding.add(end)
-    request = {"cursor": cursor, "upTo": entries[-1][0], "adds": list(adding.requests()), "keptMs": KEPT_MS}
+    request = {
+        "cursor": cursor,
+        "upTo": entries[-1][0],
+        "adds": list(adding.requests()),
+        "keptMs": KEPT_MS,
+        "usageDays": usage_days,
+        "defaultDays": DEFAULT_USAGE_DAYS,
+    }
     key_list = [keys.JOURNAL, *adding.key_list()]
     answer = store.script(load_script("fold_journal"), key_list, [json.dumps(request)])
     return str(answer) == "folded"
@@ -207,26 +217,24 @@ def _add(store: Store, cursor: str, entries: Sequence[Any], usage_days: int) -> 
 class _Adding:
     """Numbers to be added, by key and field; the key of the sums comes first."""
 
-    def __init__(self, usage_days: int) -> None:
-        self._usage_days = usage_days
+    def __init__(self) -> None:
         self._numbers: dict[str, dict[str, list[int]]] = defaultdict(dict, {keys.SUMS: {}})
-        self._expire_at: dict[str, int] = {}
+        self._days: dict[str, tuple[int, int]] = {}
+        """When the day of a key ends, ms, and for how many days it is kept at most."""
 
     def add(self, end: StepEnd) -> None:
         used = list(map(int, astuple(Used.of(end))))
         day = dt.datetime.fromtimestamp(end.at_ms / 1000, dt.UTC).date().isoformat()
-        self._add_day(keys.usage(day), end, self._usage_days)
-        self._put(keys.usage(day), (end.tier, end.template, end.model, end.lane, end.currency), used)
-        self._add_day(keys.users_usage(day), end, min(USER_DAYS, self._usage_days))
-        self._put(keys.users_usage(day), (end.user, end.currency), used)
+        of_day, of_users = keys.usage(day), keys.users_usage(day)
+        self._put(of_day, (end.tier, end.template, end.model, end.lane, end.currency), used)
+        self._put(of_users, (end.user, end.currency), used)
+        day_end_ms = (end.at_ms // _DAY_MS + 1) * _DAY_MS
+        self._days |= {of_day: (day_end_ms, MAX_USAGE_DAYS), of_users: (day_end_ms, USER_DAYS)}
         kind = ("ended", end.lane, end.tier, end.template, end.model, end.state, end.code)
         self._put(keys.SUMS, kind, used)
         self._put(keys.SUMS, ("tasks",), [int(end.ended_task)])
         for timing, ms in _timings(end):
             self._put(keys.SUMS, (timing, end.lane, end.model), _bucketed(ms))
-
-    def _add_day(self, key: str, end: StepEnd, days: int) -> None:
-        self._expire_at[key] = (end.at_ms // _DAY_MS + 1 + days) * _DAY_MS
 
     def _put(self, key: str, name: tuple[str, ...], numbers: list[int]) -> None:
         field = "|".join(name)
@@ -238,7 +246,8 @@ class _Adding:
 
     def requests(self) -> Iterator[dict[str, Any]]:
         for key, numbers in self._numbers.items():
-            yield {"fields": numbers, "expireAt": self._expire_at.get(key)}
+            day_end_ms, most_days = self._days.get(key, (None, None))
+            yield {"fields": numbers, "dayEnd": day_end_ms, "mostDays": most_days}
 
 
 def _timings(end: StepEnd) -> Iterator[tuple[Timing, int]]:

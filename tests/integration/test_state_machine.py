@@ -7,7 +7,7 @@ a real Valkey; a counter-example is shrunk to the shortest story that breaks a p
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 )
 
 from shared.routing import CREATE_SERVICE_IMAGE, CREATE_SERVICE_TEXT, UPLOAD_RESUME, Lane, Model, Plan, Tier
-from shared.state import keys
+from shared.state import keys, sums
+from shared.state.journal import BEGINNING, entries_after
 from shared.state.lifecycle import Attempt, State, Step
 from shared.state.store import CommandRefused, Store
 from tests.integration.transitions_kit import LONG_AGO_MS, TERMINAL, Bench, Job, new_ref
@@ -110,6 +111,8 @@ class Life(RuleBasedStateMachine):
         self.messages: list[Message] = []
         self.attempts: list[Attempt] = []
         self.written: dict[str, int] = {}
+        self.readings: list[tuple[str, Sequence[Any]]] = []
+        """Where folders of the journal began to read, and what they read, before they add it."""
 
     @initialize()
     def start_empty(self) -> None:
@@ -220,6 +223,19 @@ class Life(RuleBasedStateMachine):
     def end_attempt(self, which: int, end: str) -> None:
         getattr(self.bench, end)(self._one(self.attempts, which))
 
+    # -- whoever adds the journal up: several at once, late, twice, or dead before they add ------------------------
+
+    @rule()
+    def a_folder_reads(self) -> None:
+        cursor = str(self.store.command("HGET", keys.SUMS, "cursor") or BEGINNING)
+        if entries := entries_after(self.store, cursor, 2):
+            self.readings.append((cursor, entries))
+
+    @precondition(lambda self: self.readings)
+    @rule(which=ANY)
+    def a_folder_adds(self, which: int) -> None:
+        sums.add(self.store, *self._one(self.readings, which))
+
     # -- what must hold after each of them ---------------------------------------------------------------------
 
     @invariant()
@@ -229,6 +245,7 @@ class Life(RuleBasedStateMachine):
         self._check_slots(seen)
         self._check_open_tasks(seen)
         self._check_money(seen)
+        self._check_journal(seen)
 
     def _check_places(self, seen: Seen) -> None:
         """The places are those of the open tasks' remaining steps, and within the limit."""
@@ -260,6 +277,16 @@ class Life(RuleBasedStateMachine):
             lines = seen.ledgers[user]
             assert sum(line["delta"] for line in lines if line["kind"] != "grant") == -sum(paid_for)
             assert sum(line["delta"] for line in lines) == seen.balances[user] >= 0
+
+    def _check_journal(self, seen: Seen) -> None:
+        """Each task is counted once, open or ended, and each step that ended is in the journal or in the sums."""
+        read = sums.read_sums(self.store)
+        ended = [record for record in seen.records if record.state.ended]
+        assert (read.ended_tasks, read.open_tasks) == (len(ended), len(seen.records) - len(ended))
+        cursor = str(self.store.command("HGET", keys.SUMS, "cursor") or BEGINNING)
+        left = len(entries_after(self.store, cursor, 1000))
+        folded = sum(kind.used.steps for kind in read.ended)
+        assert folded + left == sum(record.step + record.state.ended for record in seen.records)
 
     def teardown(self) -> None:
         """Let everything come to its end, and look at what is left."""

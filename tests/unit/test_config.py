@@ -72,7 +72,7 @@ HOLDS: dict[str, set[str]] = {
     "actions": COMMON | REDIS | SIGNING_KEYS | LIMITS | TIME | STREAM | TELEMETRY | BLOBS
     | {"QSTASH_URL", "QSTASH_TOKEN", "ACTIONS_URL", "EVENTS_URL"} | {lane.url_variable for lane in Lane}
     | {"AUTH_JWT_SECRET", "AUTH_JWT_SECRET_SECOND", "AUTH_JWKS_URL", "AUTH_ISSUER", "AUTH_AUDIENCE", "INITIAL_QUOTA", "RATE_LIMIT_READS", "RATE_LIMIT_WRITES"}
-    | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_TTL_SECONDS", "ALLOWED_ORIGINS", "OPS_TOKEN"},
+    | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_TTL_SECONDS", "ALLOWED_ORIGINS", "OPS_TOKEN", "USAGE_DAYS"},
     "events": COMMON | REDIS_TCP | TIME | STREAM | TELEMETRY | {"STREAM_TOKEN_SECRET", "STREAM_TOKEN_SECRET_SECOND", "ALLOWED_ORIGINS"},
 }  # fmt: skip
 
@@ -240,6 +240,7 @@ MALFORMED: dict[str, list[str]] = {
     "STREAM_TOKEN_TTL_SECONDS": ["0", "-5", "2h"],
     "TASK_RETRIES": ["-1", "101", "1.5", "three"],
     "INITIAL_QUOTA": ["-1", "8.0", "all"],
+    "USAGE_DAYS": ["0", "-1", "1.5", "all", "36501"],
     "MODEL_SLOTS": [
         "8", "[]", "null", "{", '{"deepseek-chat": 8}', '{"deepseek-chat:gold": 8}', '{"deepseek-chat:free": 8}',
         '{"gpt:paid": 1}', '{"deepseek-chat:paid": 0}', '{"deepseek-chat:paid": "8"}', '{"deepseek-chat:paid": true}',

@@ -3,13 +3,14 @@
 -- Sent twice, the second finds the place moved.
 --
 -- KEYS  1 journal, 2 sums, 3… further hashes that are added to
--- ARGV  1 JSON: cursor (entry id, where the caller began to read), upTo (the last that it read), adds {fields,
---         expireAt} (one for each key from 2 on: whole numbers by field; ms, or null), keptMs
+-- ARGV  1 JSON: cursor (entry id, where the caller began to read), upTo (the last that it read), adds {fields, dayEnd,
+--         mostDays} (one for each key from 2 on: whole numbers by field; when its day ends, ms, or null), keptMs,
+--         usageDays (how long days are kept; null: as somebody has said before), defaultDays (or else so long)
 -- returns folded | moved
 
 local q = cjson.decode(ARGV[1])
-local stored = redis.call('HGET', KEYS[2], 'cursor') or '0-0'
-if stored ~= q.cursor then return 'moved' end
+local stored, days_said = unpack(redis.call('HMGET', KEYS[2], 'cursor', 'usageDays'))
+if (stored or '0-0') ~= q.cursor then return 'moved' end
 
 local function int(number)
   return string.format('%.0f', number)
@@ -39,15 +40,18 @@ end
 
 -- The entry at the place itself is never trimmed: when it is gone, the journal was cut for its length, and some entries
 -- perhaps unread.
-if stored ~= '0-0' and #redis.call('XRANGE', KEYS[1], stored, stored) == 0 then
+if stored and #redis.call('XRANGE', KEYS[1], stored, stored) == 0 then
   redis.call('HINCRBY', KEYS[2], 'gaps', 1)
 end
+local days = q.usageDays ~= cjson.null and q.usageDays or tonumber(days_said or q.defaultDays)
 for i, add in ipairs(q.adds) do
   local key = KEYS[i + 1]
   add_to(key, add.fields)
-  if add.expireAt ~= cjson.null then redis.call('PEXPIREAT', key, int(add.expireAt)) end
+  if add.dayEnd ~= cjson.null then
+    redis.call('PEXPIREAT', key, int(add.dayEnd + math.min(days, add.mostDays) * 86400000))
+  end
 end
-redis.call('HSET', KEYS[2], 'cursor', q.upTo)
+redis.call('HSET', KEYS[2], 'cursor', q.upTo, 'usageDays', int(days))
 local oldest = redis.call('TIME')[1] * 1000 - q.keptMs
 local read_ms = tonumber(string.match(q.upTo, '^%d+'))
 redis.call('XTRIM', KEYS[1], 'MINID', read_ms < oldest and q.upTo or int(oldest))
