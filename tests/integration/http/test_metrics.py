@@ -269,3 +269,18 @@ def test_a_scrape_is_nine_round_trips_whatever_has_ended_since(world: World) -> 
             counting = Counting(store)
             read_state(counting, limits)  # type: ignore[arg-type]
             assert counting.round_trips <= 9
+
+
+def test_a_scrape_of_what_has_not_changed_is_forty_commands_at_most(world: World) -> None:
+    """Where commands are billed, a scrape a minute is as many a day as this times 1,440."""
+    world.with_resume()
+    scrape(world)
+    before = commands(world.store)
+    scrape(world)
+    assert commands(world.store) - before - 1 <= 40
+
+
+def commands(store: Store) -> int:
+    """Return how many commands ran so far, in a script or not; to ask is one."""
+    stats = str(store.command("INFO", "commandstats"))
+    return sum(map(int, re.findall(r"^cmdstat_[^:]+:calls=(\d+)", stats, re.MULTILINE)))
