@@ -43,6 +43,18 @@ STREAMS_AT_ONCE = 32
 """Streams whose entries are handed out before the connections get to write."""
 
 
+def pause_seconds(listed: int, answered: int) -> float:
+    """Return how long after a reply the next read is sent at the earliest.
+
+    Args:
+        listed: streams that the read listed.
+        answered: those of them that had something; none when a newcomer ended the read.
+    """
+    share = PAUSE_SECONDS_PER_CHANNEL if answered else PAUSE_SECONDS_PER_CHANNEL_WOKEN
+    shortest = PAUSE_SECONDS_SPARSE if answered == 1 < listed else PAUSE_SECONDS
+    return max(shortest, listed * share)
+
+
 class Reading:
     """Reads a set of channels as long as there are any, through every fault of Redis.
 
@@ -123,11 +135,9 @@ class Reading:
             self._backoff_seconds = MIN_BACKOFF_SECONDS
             answered_at = time.monotonic()
             await self._deliver(reply or ())
-            share = PAUSE_SECONDS_PER_CHANNEL if reply else PAUSE_SECONDS_PER_CHANNEL_WOKEN
-            shortest = PAUSE_SECONDS_SPARSE if reply and len(reply) == 1 < len(channels) else PAUSE_SECONDS
-            pause_seconds = max(shortest, len(channels) * share)
             # Handing out was a pause too: more has gathered meanwhile.
-            await asyncio.sleep(max(0.0, answered_at + pause_seconds - time.monotonic()))
+            pause_until = answered_at + pause_seconds(len(channels), len(reply or ()))
+            await asyncio.sleep(max(0.0, pause_until - time.monotonic()))
 
     def _xread(self, channels: list[Channel]) -> bytes:
         """Return the command as it travels: packing thousands of arguments takes longer than the read."""
