@@ -11,6 +11,8 @@ from deployment.providers.local.processes import plain_environment
 from shared.config import ConcurrencyConfig, SigningKeys, get_concurrency_config
 from shared.routing import Lane, Provider, models_of
 
+WITHOUT_FOLDER = Path(__file__).with_name("without")
+"""Hides what the function's own list does not install."""
 SPARE_THREADS = 6
 """Threads of a lane above its slots: a delivery that finds no slot is refused at once, not kept waiting."""
 
@@ -60,7 +62,9 @@ def environment_of(spec: FunctionSpec, wiring: Wiring, home: Path) -> dict[str, 
         del given["REDIS_URL"]  # exactly one of the two ways is configured
     if "ROUTE_URL" in spec.environment_names:
         given["ROUTE_URL"] = wiring.url(spec.name)
-    return given | plain_environment(home, _threads(spec, get_concurrency_config(wiring.overrides)))
+    sends = any(name.startswith("OTEL_EXPORTER_OTLP_") for name in given)
+    hidden = {} if sends else {"PYTHONPATH": str(WITHOUT_FOLDER)}
+    return given | plain_environment(home, _threads(spec, get_concurrency_config(wiring.overrides))) | hidden
 
 
 def _everything(wiring: Wiring) -> dict[str, str]:

@@ -89,7 +89,7 @@ CALLBACKS = Instrument(
     Measure.COUNTER,
     "{callback}",
     "actions",
-    "Callbacks of QStash's, by route and what was decided.",
+    "Callbacks of QStash's, sweeps among them, by route and what was decided.",
     (A.ROUTE, A.OUTCOME),
 )
 SWEPT = Instrument(
@@ -99,9 +99,6 @@ SWEPT = Instrument(
     "actions",
     "Overdue tasks that sweeps and touches looked after, by what became of them.",
     (A.OUTCOME,),
-)
-SWEEPS = Instrument(
-    "sluice.sweeps", Measure.COUNTER, "{sweep}", "actions", "Sweeps, by outcome.", (A.OUTCOME,)
 )
 CLAIM_REFUSALS = Instrument(
     "sluice.claim.refusals",
@@ -241,7 +238,7 @@ LAG = Instrument(
 )
 
 INSTRUMENTS = (
-    *(REQUEST_DURATION, ADMISSIONS, SENT, SEND_DURATION, CALLBACKS, SWEEPS, SWEPT),
+    *(REQUEST_DURATION, ADMISSIONS, SENT, SEND_DURATION, CALLBACKS, SWEPT),
     *(CLAIM_REFUSALS, QUEUE_WAIT, ATTEMPTS, ATTEMPT_DURATION, RUNNING, SLOTS, TAKEOVERS, ENDED, REFUNDS),
     *(CHAT_DURATION, TOKEN_USAGE, FIRST_TOKEN, OUTPUT_RATE, STORE_COMMANDS, CONNECTIONS, LAG),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployment.catalogue import load_catalogue
-from devstack.environment import Rest, Wiring, environment_of
+from devstack.environment import WITHOUT_FOLDER, Rest, Wiring, environment_of
 from devstack.processes import StackError
 from devstack.stack import Stack
 from shared.config import SigningKeys, load_actions, load_events, load_lane
@@ -31,7 +31,7 @@ WIRING = Wiring(
     provider_environment={},
     overrides={},
 )
-ANY_PROCESS = {"HOME", "PATH", "LANG", "PYTHONUNBUFFERED", "THREADS"}
+ANY_PROCESS = {"HOME", "PATH", "LANG", "PYTHONUNBUFFERED", "THREADS", "PYTHONPATH"}
 
 
 def environment(name: str, **changes: object) -> dict[str, str]:
@@ -53,6 +53,13 @@ def test_a_function_starts_with_what_it_is_given_and_is_given_nothing_else(
             load_events(given)
         case _:
             load_lane(Lane(name), given)
+
+
+def test_a_function_that_sends_no_traces_finds_nothing_to_send_them_with_as_where_it_is_deployed() -> None:
+    assert environment("actions")["PYTHONPATH"] == str(WITHOUT_FOLDER)
+    assert "PYTHONPATH" not in environment(
+        "actions", overrides={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:6"}
+    )
 
 
 def test_each_lane_s_public_address_is_its_own() -> None:
