@@ -1,4 +1,4 @@
-"""`python -m devstack.page.pictures`: the page in its main states, as pictures for the README.
+"""`python -m devstack.page.pictures`: the dev page and the operators' page, as pictures for the docs.
 
 Each scene is played on a stack of its own by a real browser; what is on a picture has happened. The fonts are
 this machine's: Inter, JetBrains Mono and Noto Sans CJK SC make the nicest ones.
@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Page
 from rich.console import Console
 
 from devstack.listening import listen
+from devstack.page import ops_scenes
 from devstack.page.browser import chromium
 from devstack.page.server import PageServer
 from devstack.stack import Stack
@@ -38,7 +39,7 @@ class Scene:
     """One picture: who looks at it how, and what is done before it is taken."""
 
     name: str
-    play: Callable[[Page], None]
+    play: Callable[[Page], None] = lambda _page: None
     size: tuple[int, int] = WIDE
     theme: Literal["light", "dark"] = "light"
     language: Literal["en", "zh"] = "en"
@@ -47,6 +48,11 @@ class Scene:
     def scale(self) -> int:
         """Return pixels a point: a phone's screen is fine, a wide picture is large enough."""
         return 2 if self.size == PHONE else 1
+
+    def perform(self, page: Page, _stack: Stack, server: PageServer) -> None:
+        page.goto(f"{server.url}?lang={self.language}")
+        page.wait_for_selector(":root[lang*='-'] body[data-ready]")
+        self.play(page)
 
 
 def _have_resume(page: Page) -> None:
@@ -127,13 +133,27 @@ def the_lanes(page: Page) -> None:
     page.wait_for_timeout(3000)
 
 
-SCENES = (
+@dataclass(frozen=True, slots=True)
+class OpsScene(Scene):
+    """One picture of the operators' page."""
+
+    operate: Callable[[Page, Stack], None] = ops_scenes.overview
+
+    def perform(self, page: Page, stack: Stack, _server: PageServer) -> None:
+        self.operate(page, stack)
+
+
+SCENES: tuple[Scene, ...] = (
     Scene("page-wide", several_at_once),
     Scene("page-recovering", recovering, theme="dark"),
     Scene("page-chinese", several_at_once, language="zh"),
     Scene("page-phone-match", a_match, PHONE),
     Scene("page-phone-photo", a_photo, PHONE, language="zh"),
     Scene("page-phone-lanes", the_lanes, PHONE, theme="dark"),
+    OpsScene("ops-overview", size=(1400, 940)),
+    OpsScene("ops-dead-letter", size=(1100, 760), operate=ops_scenes.dead_letter),
+    OpsScene("ops-replayed", size=(1100, 900), theme="dark", operate=ops_scenes.replayed),
+    OpsScene("ops-phone", size=PHONE, theme="dark"),
 )
 
 
@@ -175,9 +195,7 @@ def take(browser: Browser, scene: Scene) -> bytes:
             color_scheme=scene.theme,
         )
         page = context.new_page()
-        page.goto(f"{server.url}?lang={scene.language}")
-        page.wait_for_selector(":root[lang*='-'] body[data-ready]")
-        scene.play(page)
+        scene.perform(page, stack, server)
         picture = small(page.screenshot())
         context.close()
         return picture

@@ -101,7 +101,11 @@ def _without_texts(record: Mapping[str, Any]) -> dict[str, Any]:
     kept |= {name: record.get(name) for name in _STATE}
     steps = json.loads(record["steps"])
     kept["steps"] = [f"{step['templateId']} in {step['queueId']} by {step['modelId']}" for step in steps]
-    return {name: value for name, value in kept.items() if value is not None and value != ""}
+    return {
+        name: value
+        for name, value in kept.items()
+        if value is not None and value is not False and value != ""
+    }
 
 
 def _events(store: Store, ref: TaskRef) -> Iterator[dict[str, Any]]:
