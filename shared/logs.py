@@ -147,9 +147,8 @@ def set_up_logs(settings: LogSettings, function: str = "") -> None:
         logging.getLogger(name).addFilter(_Rerouted())
     logging.getLogger(OURS).setLevel(settings.level)
     logging.captureWarnings(capture=True)  # pydantic's serialiser warns with the value
-    logging.raiseExceptions = (
-        False  # stderr may be closed: no reason to fail a task, nor to print its arguments
-    )
+    # stderr may be closed: no reason to fail a task, nor to print what was to be logged
+    logging.raiseExceptions = False
     sys.excepthook = _log_end
     sys.unraisablehook = lambda unraisable: _log_end(None, unraisable.exc_value, None)
     threading.excepthook = lambda ended: _log_end(None, ended.exc_value, None)

@@ -254,6 +254,7 @@ class Application:
         also(action=name, **trace_facts(traceparent))
         user_id = self._user(request)
         with observing.action(name, traceparent) as span:
+            also(**trace_facts(span.traceparent))
             call = Call(
                 user_id=user_id,
                 idempotency_key=_idempotency_key(request),

@@ -14,6 +14,7 @@ from shared.settings import LogFormat, LogSettings
 from tests.integration.http.kit import JOB, World, data_url
 from tests.integration.http.stand_ins import Fault, failing
 from tests.logs_kit import Log, logging_to
+from tests.telemetry_kit import remembering
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -77,6 +78,13 @@ def test_a_task_of_two_steps_is_two_lines_of_actions_and_three_of_a_lane_at_most
     ]
 
 
+def test_where_spans_are_told_a_tasks_lines_carry_their_trace_also_without_a_callers(world: World) -> None:
+    with remembering() as memory, logging_to(Log()) as log:
+        world.finish(world.start()[1])
+    (trace,) = {span.context.trace_id for span in memory.spans if span.context}
+    assert {line["trace"] for line in log.lines()} == {f"{trace:032x}"}
+
+
 def test_an_attempt_that_will_be_repeated_says_why_and_what_to_do(world: World, log: Log) -> None:
     task_id, publish = start(world)
     world.model.acts.append(failing(RetryableTaskError("timeout", "The attempt ran for too long.")))
@@ -85,6 +93,7 @@ def test_an_attempt_that_will_be_repeated_says_why_and_what_to_do(world: World, 
     line = log.lines()[-1]
     assert (line["severity"], line["error"], line["decision"]) == ("WARNING", "timeout", "retrying")
     assert (line["reason"], line["attempt"]) == ("The attempt ran for too long.", 1)
+    assert "stack_trace" not in line  # an error that was expected has none
     assert {"hint", "run_ms", "retry_after_seconds"} <= line.keys()
 
 
