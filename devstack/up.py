@@ -7,12 +7,13 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
 
 from deployment.bundles.staging import BUILD_FOLDER, BuildError
+from deployment.catalogue import load_catalogue
 from devstack.interruption import exit_on_termination
 from devstack.llm.local import VARIABLES, LocalModel
 from devstack.llm.local_setup import prepare
@@ -22,6 +23,7 @@ from devstack.stack import Stack
 from shared.routing import Provider
 
 EXAMPLE_USER = "dev"
+ENDPOINT, TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 QUICK_RECOVERY = {"LEASE_SECONDS": "6", "MODEL_IDLE_SECONDS": "8"}
 """So that whoever breaks something on the page sees it mended soon; only where the stand-in answers."""
 _HOW_TO_TALK = """to talk to it as the user "{user}", paste these lines into another terminal, or say . {file}
@@ -53,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
                     "LOG_FORMAT": "human",
                     **(QUICK_RECOVERY if has_stand_in else {}),
                     **(VARIABLES if model else {}),
+                    **telemetry_of(os.environ),
                     **dict(options.set),
                 },
                 provider_environment=model.provider_environment if model else os.environ,
@@ -63,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
             ) as stack,
             PageServer(stack, port, has_stand_in=has_stand_in) as page,
         ):
-            console.print(describe(stack, page.url, model.base_url if model else stack.llm.base_url))
+            traces = traces_line(telemetry_of(os.environ) | dict(options.set))
+            console.print(describe(stack, page.url, model.base_url if model else stack.llm.base_url, traces))
             with exports(stack, options.build_folder / "up.env") as lines:
                 console.print(lines)
                 threading.Event().wait()
@@ -87,7 +91,23 @@ def _local_model(options: argparse.Namespace, console: Console) -> Iterator[Loca
         yield model
 
 
-def describe(stack: Stack, page_url: str, llm_url: str) -> str:
+def telemetry_of(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what an environment says of where traces and metrics go, by the functions' own variables."""
+    known = {name for spec in load_catalogue().values() for name in spec.environment_names}
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in known and name.startswith(("OTEL_", "TELEMETRY_"))
+    }
+
+
+def traces_line(variables: Mapping[str, str]) -> str:
+    """Say where traces go, or how to have them."""
+    endpoint = variables.get(ENDPOINT) or variables.get(TRACES_ENDPOINT)
+    return endpoint or f"nowhere; {ENDPOINT}=http://127.0.0.1:4318 make up sends them there"
+
+
+def describe(stack: Stack, page_url: str, llm_url: str, traces: str) -> str:
     """Return what a developer needs to know about a running stack."""
     functions = "\n".join(f"  {name:<12} {stack.url(name)}" for name in stack.functions)
     return f"""
@@ -99,6 +119,7 @@ functions (their logs are in {stack.log_folder})
 Redis          {stack.redis_url}
 QStash         {stack.qstash.url}   token {stack.qstash.token}
 LLM            {llm_url}
+traces         {traces}
 """
 
 

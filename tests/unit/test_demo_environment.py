@@ -11,6 +11,7 @@ from deployment.catalogue import load_catalogue
 from devstack.environment import WITHOUT_FOLDER, Rest, Wiring, environment_of
 from devstack.processes import StackError
 from devstack.stack import Stack
+from devstack.up import telemetry_of, traces_line
 from shared.config import SigningKeys, load_actions, load_events, load_lane
 from shared.routing import Lane
 
@@ -84,3 +85,16 @@ def test_a_lane_has_more_threads_than_slots_however_many_slots_there_are() -> No
 def test_a_variable_that_no_function_takes_is_refused() -> None:
     with pytest.raises(StackError, match=r"LEASE_SECOND$"):
         Stack(overrides={"LEASE_SECOND": "1"})
+
+
+def test_make_up_hands_on_where_traces_go_and_nothing_else_of_its_own_environment() -> None:
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+        "OTEL_TRACES_SAMPLER": "always_on",
+        "OTEL_PYTHON_ID_GENERATOR": "another",
+        "AUTH_JWT_SECRET": "mine",
+    }
+    handed_on = telemetry_of(environ)
+    assert handed_on.keys() == {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER"}
+    assert traces_line(handed_on) == "http://127.0.0.1:4318"
+    assert traces_line({}).startswith("nowhere; OTEL_EXPORTER_OTLP_ENDPOINT=")

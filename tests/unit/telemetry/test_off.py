@@ -161,7 +161,9 @@ def test_off_a_function_does_without_opentelemetry_where_it_is_not_installed(
 
 
 def test_a_function_that_is_to_send_and_cannot_does_not_start_and_says_why() -> None:
-    with pytest.raises(AssertionError, match=r"paid_stream does not start: .* OpenTelemetry is not installed"):
+    with pytest.raises(
+        AssertionError, match=r"paid_stream does not start: .* OpenTelemetry is not installed"
+    ):
         loaded(
             "paid_stream", path=f"{WITHOUT_FOLDER}:{ROOT}", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1"
         )
