@@ -6,12 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 from devstack.qstash.message import Json
 
-_EQUAL = ("messageId", "url", "queueName", "scheduleId", "responseStatus", "label", "flowControlKey", "state")
+_EQUAL = {
+    name: name
+    for name in (
+        *("messageId", "url", "queueName", "scheduleId", "responseStatus"),
+        *("label", "flowControlKey", "state"),
+    )
+} | {"callerIp": "callerIP"}
+"""The field of a row by the name of its filter."""
 
 
 def matcher(query: Mapping[str, str], time_field: str) -> Callable[[Json], bool]:
     """Return a test for rows that `query` asks for; its dates compare with `time_field` (ms)."""
-    wanted = {name: query[name] for name in _EQUAL if name in query}
+    wanted = {field: query[name] for name, field in _EQUAL.items() if name in query}
     since, until = float(query.get("fromDate", 0)), float(query.get("toDate", "inf"))
 
     def matches(row: Json) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import html
 import io
 import itertools
 import json
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from devstack.collector import Collector
 from devstack.frontend import JOB, RESUME, Reader, until
 from devstack.processes import FunctionProcess
 from devstack.qstash.recorder import Recorder
@@ -46,6 +49,7 @@ LOUD = {
 }
 """Variables by which libraries are told to say more; a platform or an operator may set them."""
 OVERRIDES = {
+    "LOG_LEVEL": "DEBUG",
     "LEASE_SECONDS": "1",
     "WORKER_TIMEOUT_SECONDS": "20",
     "MAX_WAIT_SECONDS_STREAM": "25",
@@ -471,9 +475,9 @@ def template_of(lane: Lane) -> Template:
 class LoudStack(Stack):
     """A stack whose functions have every variable that could make a library talk."""
 
-    def __init__(self, tracer_url: str, build_folder: Any) -> None:
+    def __init__(self, tracer_url: str, collector_url: str, build_folder: Any) -> None:
         super().__init__(
-            overrides=OVERRIDES,
+            overrides={**OVERRIDES, "OTEL_EXPORTER_OTLP_ENDPOINT": collector_url},
             proxied=True,
             build_folder=build_folder,
             first_token_ms=20,
@@ -491,13 +495,19 @@ class LoudStack(Stack):
 
 
 @pytest.fixture(scope="module")
-def stack(build_folder: Any) -> Iterator[tuple[Stack, Recorder]]:
-    with Recorder() as tracer, LoudStack(tracer.url, build_folder) as running:
+def collector() -> Iterator[Collector]:
+    with Collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stack(build_folder: Any, collector: Collector) -> Iterator[tuple[Stack, Recorder]]:
+    with Recorder() as tracer, LoudStack(tracer.url, collector.url, build_folder) as running:
         yield running, tracer
 
 
 @pytest.fixture(scope="module")
-def evidence(stack: tuple[Stack, Recorder]) -> Evidence:
+def evidence(stack: tuple[Stack, Recorder], collector: Collector) -> Evidence:
     running, tracer = stack
     walk = Walk(running)
     walk.success()
@@ -513,8 +523,12 @@ def evidence(stack: tuple[Stack, Recorder]) -> Evidence:
     home = Path(running._functions["actions"]._environment["HOME"]).parent
     files = [path for path in home.rglob("*") if path.is_file()]
     return Evidence(
-        sources=emitted(running) | {"refusals and errors": b"\n".join(walk.answers)},
-        tokens=walk.tokens,
+        sources=emitted(running)
+        | {
+            "refusals and errors": b"\n".join(walk.answers),
+            "traces and metrics": b"\n".join(collector.raw),
+        },
+        tokens=walk.tokens | {running.ops_token},
         told_models=json.dumps([r.messages for r in running.llm.requests], ensure_ascii=False).encode(),
         left_on_disk={str(path.relative_to(home)): path.read_bytes() for path in files},
         traced=len(tracer.deliveries),
@@ -528,8 +542,29 @@ def emitted(stack: Stack) -> dict[str, bytes]:
     return logs | {
         "QStash's log": json.dumps(stack.qstash.events()).encode(),
         "QStash's dead letters": json.dumps(dead_letters(stack)).encode(),
+        "the operators' pages": operators_pages(stack),
         "events": json.dumps(events_without_texts(stack)).encode(),
     }
+
+
+def operators_pages(stack: Stack) -> bytes:
+    """Return every page that an operator can walk to, and what scripts are told."""
+    seen: dict[str, str] = {}
+    ahead = ["/ops", "/ops/tasks", "/ops/dead-letters", "/ops/usage", "/ops/lanes/paid_stream", "/ops/drain"]
+    with httpx.Client(base_url=stack.url("actions"), follow_redirects=True, timeout=30) as http:
+        http.post("/ops/sign-in", data={"name": "on-call", "token": stack.ops_token})
+        while ahead:
+            path = ahead.pop()
+            if path in seen:
+                continue
+            seen[path] = html.unescape(http.get(path).text)
+            found = re.findall(r'href="(/ops/(?:tasks|dead-letters)[/?][^"]+)"', seen[path])
+            ahead += [html.unescape(each) for each in found]
+        http.headers["Authorization"] = f"Bearer {stack.ops_token}"
+        told = [http.get(f"/ops/api/{name}").text for name in ("overview", "dead-letters")]
+    assert any(path.startswith("/ops/dead-letters/") for path in seen)
+    assert any(path.startswith("/ops/tasks/") for path in seen)
+    return "\n".join([*seen.values(), *told]).encode()
 
 
 def dead_letters(stack: Stack) -> list[Any]:

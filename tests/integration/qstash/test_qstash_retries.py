@@ -186,6 +186,8 @@ def test_a_dead_letter_keeps_the_message_and_the_last_answer(
     second = sdk.dlq.list(count=1, cursor=first.cursor)
     assert [m.body for m in (*first.messages, *second.messages)] == ["b", "c"]
     assert second.cursor is None
+    callers = [sdk.dlq.list(filter={"caller_ip": ip}).messages for ip in ("127.0.0.1", "9.9.9.9")]
+    assert [len(messages) for messages in callers] == [2, 0]
     sdk.dlq.delete(letter.dlq_id)
     with pytest.raises(QStashError, match="404"):
         sdk.dlq.delete(letter.dlq_id)
