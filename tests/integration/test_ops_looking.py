@@ -11,6 +11,7 @@ import pytest
 
 from shared.actions.ops.looking import HOUR_MS, LastHour, Watch, median_and_p95
 from shared.config import get_concurrency_config
+from shared.errors import StoreUnavailable
 from shared.routing import Lane, Model, Tier
 from shared.state import keys
 from shared.state.overview import MODEL_TIERS
@@ -50,6 +51,7 @@ class CountingStore:
         self._store = store
         self.commands: list[str] = []
         self.round_trips = 0
+        self.is_away = False
 
     def command(self, *args: Arg) -> Any:
         return self.pipeline([args])[0]
@@ -57,6 +59,8 @@ class CountingStore:
     def pipeline(self, commands: Sequence[Sequence[Arg]]) -> list[Any]:
         self.commands += [str(command[0]) for command in commands]
         self.round_trips += bool(commands)
+        if self.is_away:
+            raise StoreUnavailable
         return self._store.pipeline(commands)
 
     def script(self, script: Script, keys: Sequence[str], args: Sequence[Arg]) -> Any:
@@ -143,6 +147,24 @@ def test_a_change_is_seen_by_the_next_look(store: Store) -> None:
     first = watch.picture()
     watch.forget()
     assert watch.picture() is not first
+
+
+def test_with_redis_away_who_waited_for_a_failure_does_not_wait_for_another(store: Store) -> None:
+    counting, clock = CountingStore(store), Clock()
+    watch = Watch(counting, LIMITS, clock)
+    counting.is_away = True
+
+    def look() -> bool:
+        with pytest.raises(StoreUnavailable):
+            watch.picture()
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda _: look(), range(16)))
+    assert counting.round_trips == 1
+    counting.is_away = False
+    clock.now += 1
+    assert watch.picture()
 
 
 # -- the last hour ----------------------------------------------------------------------------------------------------

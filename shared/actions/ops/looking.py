@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
 
+from shared.errors import StoreUnavailable
 from shared.routing import Lane, models_of
 from shared.settings import ConcurrencyConfig
 from shared.state.controls import Change, Control, Controls, read_controls, recent_changes
@@ -107,14 +108,17 @@ class LastHour:
 
 @dataclass
 class Watch:
-    """Gathers pictures; one for all who look within a second. Thread-safe."""
+    """Gathers pictures; one for all who look within a second. Thread-safe.
+
+    With Redis away the same goes for the failure: whoever waited for it does not wait for one of their own.
+    """
 
     store: Store
     limits: ConcurrencyConfig
     clock: Callable[[], float] = time.monotonic
     _hour: LastHour = field(default_factory=LastHour)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _last: Picture | None = None
+    _last: Picture | StoreUnavailable | None = None
     _at: float = 0.0
 
     def picture(self, *, fresh: bool = False) -> Picture:
@@ -125,7 +129,13 @@ class Watch:
         """
         with self._lock:
             if fresh or self._last is None or self.clock() - self._at >= SHARED_SECONDS:
-                self._last, self._at = self._gather(), self.clock()
+                try:
+                    self._last = self._gather()
+                except StoreUnavailable as error:
+                    self._last = error
+                self._at = self.clock()
+            if isinstance(self._last, StoreUnavailable):
+                raise StoreUnavailable from self._last
             return self._last
 
     def forget(self) -> None:

@@ -14,10 +14,12 @@ model's is on any of it.
 
 from __future__ import annotations
 
+import logging
 import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
 from urllib.parse import parse_qsl
 
 from flask import Request, Response
@@ -33,12 +35,14 @@ from shared.actions.ops.rendering import STATIC, render, version
 from shared.actions.ops.replay import Replays
 from shared.bodies import read_body
 from shared.errors import AuthRequired, InvalidRequest, MethodNotAllowed, NotFound, RateLimited, SluiceError
+from shared.logs import LogEvent, event
 from shared.routing import Lane
 from shared.settings import ActionsSettings, Env
 from shared.state.controls import Controller
 from shared.state.store import Store
 from shared.state.tasks import Tasks
 
+log = logging.getLogger(__name__)
 MAX_FORM_BYTES = 16_384
 POLICY = "; ".join(
     f"{name} {sources}"
@@ -199,6 +203,11 @@ class Site:
 
 
 def _trouble(error: SluiceError, session: Session | None) -> Response:
+    """Say on a page what went wrong, and in the log as for any other request."""
+    away = error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    facts = {"status": error.status, "retry_after_seconds": error.retry_after_seconds}
+    what = LogEvent.REQUEST_UNAVAILABLE if away else LogEvent.REQUEST_REFUSED
+    event(log, what, facts, error=error if away else error.code)
     response = Response(
         render("trouble.html", session=session, done=None, error=error),
         status=error.status,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from dataclasses import dataclass
 
 import pytest
 
 from devstack.valkey import free_port
-from operations.main import main
 from shared.errors import PermanentTaskError
 from shared.state.replays import successor_id
 from tests.integration.http.kit import JOB, World
 from tests.integration.http.stand_ins import failing
-from tests.integration.tool_kit import Ran
+from tests.integration.tool_kit import Ran, call
 
 TOKEN = "a token of operators alone, of thirty-two bytes and more"
 BROKEN = failing(PermanentTaskError("invalid_output", "The answer is no JSON."))
@@ -28,18 +26,10 @@ class Terminal:
     patch: pytest.MonkeyPatch
     url: str | None = None
     token: str = TOKEN
-    typed: str | None = None
 
     def __call__(self, *arguments: str) -> Ran:
-        self.patch.setenv("ACTIONS_URL", self.url or self.world.actions_url)
-        self.patch.setenv("OPS_TOKEN", self.token)
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                status = main(arguments)
-            except SystemExit as ended:
-                status = int(ended.code or 0)
-        return Ran(status, out.getvalue(), err.getvalue())
+        url = self.url or self.world.actions_url
+        return call(*arguments, ACTIONS_URL=url, OPS_TOKEN=self.token)
 
     def type(self, answer: str) -> None:
         """Sit before a terminal, and type this when asked."""
