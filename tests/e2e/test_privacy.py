@@ -561,7 +561,7 @@ def operators_pages(stack: Stack) -> bytes:
             found = re.findall(r'href="(/ops/(?:tasks|dead-letters)[/?][^"]+)"', seen[path])
             ahead += [html.unescape(each) for each in found]
         http.headers["Authorization"] = f"Bearer {stack.ops_token}"
-        told = [http.get(f"/ops/api/{name}").text for name in ("overview", "dead-letters")]
+        told = [http.get(path).text for path in ("/ops/api/overview", "/ops/api/dead-letters", "/metrics")]
     assert any(path.startswith("/ops/dead-letters/") for path in seen)
     assert any(path.startswith("/ops/tasks/") for path in seen)
     return "\n".join([*seen.values(), *told]).encode()

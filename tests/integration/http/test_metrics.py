@@ -284,3 +284,16 @@ def commands(store: Store) -> int:
     """Return how many commands ran so far, in a script or not; to ask is one."""
     stats = str(store.command("INFO", "commandstats"))
     return sum(map(int, re.findall(r"^cmdstat_[^:]+:calls=(\d+)", stats, re.MULTILINE)))
+
+
+def test_no_counter_falls_when_minutes_are_folded_or_the_journal_is_cut(world: World) -> None:
+    world.with_match()
+    world.store.command("HINCRBY", keys.TALLIES, "takeover|again|paid_batch|1", 3)  # of the year 1970
+    before = counters(scrape(world))
+    assert before["sluice_takeovers_total", (("lane", "paid_batch"), ("outcome", "again"))] == 3
+    world.store.command("XTRIM", keys.JOURNAL, "MAXLEN", 0)
+    world.store.command("HINCRBY", keys.TALLIES, "takeover|again|paid_batch|2", 1)
+    for _ in range(2):
+        after = counters(scrape(world))
+        assert_none_fell(before, after)
+        assert after["sluice_takeovers_total", (("lane", "paid_batch"), ("outcome", "again"))] == 4
