@@ -6,10 +6,21 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from operations import dead_letters, limits, quota, reconciling, replay, status, story, tasks
+from operations import (
+    dead_letters,
+    limits,
+    quota,
+    reconciling,
+    replay,
+    status,
+    story,
+    switches,
+    tasks,
+    usage,
+)
 from shared.errors import ConfigError, SluiceError
 
-COMMANDS = (status, tasks, story, limits, dead_letters, replay, quota, reconciling)
+COMMANDS = (status, tasks, story, usage, limits, switches, dead_letters, replay, quota, reconciling)
 STATUSES = (
     "Exit status: 0 done; 1 refused, not found, or something differs; "
     "2 wrong usage or configuration; 3 no answer, of Redis or of actions."

@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.text import Text
 
 from operations.opening import opened
-from operations.words import clock_time, console, duration, print_json, table
+from operations.words import clock_time, console, duration, print_json, table, told
 from shared.config import ConcurrencyConfig
+from shared.state.controls import Control, pair_name
 from shared.state.overview import LaneView, Overview, SlotView, read_overview
 from shared.state.store import Store
 
@@ -80,16 +81,35 @@ def _rendered(view: Overview) -> RenderableType:
     slots = table("model", "tier", "slots used", "of", "held by (lease left)", right=("slots used", "of"))
     for slot in view.slots:
         slots.add_row(*_slot_row(slot))
-    return Group(lanes, slots, _sum(view))
+    return Group(lanes, slots, *_set_lines(view), _sum(view))
+
+
+def _set_lines(view: Overview) -> Iterator[Text]:
+    """Yield what operators have set: it explains what would look like a fault."""
+    if view.draining:
+        yield Text(f"draining, nothing new is admitted: {told(view.draining, view.at_ms)}", "bold yellow")
+    for lane in view.lanes:
+        if lane.stopped:
+            yield Text(f"{lane.lane} is stopped: {told(lane.stopped, view.at_ms)}", "bold yellow")
+        if lane.places_set:
+            yield _over(f"places of {lane.lane}", lane.places_set, lane.configured_places, view.at_ms)
+    for slot in view.slots:
+        if slot.slots_set:
+            what = f"slots of {pair_name(slot.model, slot.tier)}"
+            yield _over(what, slot.slots_set, slot.configured_slots, view.at_ms)
+
+
+def _over(what: str, control: Control, configured: int | None, now_ms: int) -> Text:
+    return Text(f"{what}: {control.value} instead of {configured}: {told(control, now_ms)}", "yellow")
 
 
 def _lane_row(lane: LaneView) -> tuple[Text | str, ...]:
     style = "bold red" if lane.places_used >= lane.places else "bold" if lane.places_used else "dim"
     late = lane.oldest_ms is not None and lane.oldest_ms > LONG_WAIT_MS
     return (
-        str(lane.lane),
+        Text(f"{lane.lane} (stopped)", "yellow") if lane.stopped else str(lane.lane),
         Text(str(lane.places_used), style),
-        str(lane.places),
+        Text(str(lane.places), "yellow" if lane.places_set else ""),
         Text(duration(lane.oldest_ms), "yellow" if late else ""),
         duration(lane.interval_ms),
     )
@@ -98,7 +118,8 @@ def _lane_row(lane: LaneView) -> tuple[Text | str, ...]:
 def _slot_row(slot: SlotView) -> tuple[Text | str, ...]:
     held = ", ".join(f"{holder.task_id} ({duration(holder.lease_ms)})" for holder in slot.holders)
     style = "bold yellow" if len(slot.holders) >= slot.slots else "bold" if slot.holders else "dim"
-    return (str(slot.model), str(slot.tier), Text(str(len(slot.holders)), style), str(slot.slots), held)
+    of = Text(str(slot.slots), "yellow" if slot.slots_set else "")
+    return (str(slot.model), str(slot.tier), Text(str(len(slot.holders)), style), of, held)
 
 
 def _sum(view: Overview) -> Text:

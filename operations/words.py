@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,6 +14,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from shared.state.controls import Control
+
+MAX_SECONDS = 100 * 365 * 86_400.0
 LOG_WIDTH = 160
 """Characters of a line where nobody's screen sets a limit."""
 
@@ -53,6 +58,25 @@ def duration(ms: float | None) -> str:
     return f"{seconds:.1f} s" if ms >= 1000 else f"{ms:.0f} ms"
 
 
+def seconds_of(text: str) -> float:
+    """Return how many seconds `90s`, `15m`, `2h` or `7d` are.
+
+    Raises:
+        ArgumentTypeError: it is no duration above 0.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[found[2]] if found else 0.0
+    if not 0 < seconds < MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration like 90s, 15m, 2h or 7d")
+    return seconds
+
+
 def clock_time(ms: int) -> str:
     """Return a time of Redis's clock, in UTC, to the millisecond."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+
+
+def told(control: Control, now_ms: int) -> str:
+    """Return who set a control, for how much longer, and why."""
+    left = f"for {duration(control.until_ms - now_ms)} more" if control.until_ms else "until it is cleared"
+    return f"{control.by}, {left}: {control.reason}"

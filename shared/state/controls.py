@@ -134,6 +134,22 @@ def recent_changes(store: Store, at_most: int = CHANGES_KEPT) -> list[Change]:
     return [_change(json.loads(line)) for line in lines]
 
 
+def most_slots_since(store: Store, model: Model, tier: Tier, since_ms: int) -> int:
+    """Return the highest limit that an operator's control of a model's slots set since a moment; 0 for none.
+
+    Attempts that began by it may still run, though it has been lowered, cleared, or has ended by itself.
+    """
+    most = 0
+    for change in recent_changes(store):
+        if change.kind is not ControlKind.SLOTS or change.name != pair_name(model, tier):
+            continue
+        if change.after and (change.after.until_ms is None or change.after.until_ms >= since_ms):
+            most = max(most, change.after.value)
+        if change.at_ms < since_ms:  # what it set was in force at that moment; what came before it was not
+            break
+    return most
+
+
 class Controller:
     """Sets and clears controls; each is one script, so that of two at once one follows the other.
 

@@ -1,6 +1,7 @@
 """What is queued, what runs and what is open at this moment, for whoever looks after it. Changes nothing.
 
-A slot counts while its lease has not lapsed on Redis's clock, as `claim_task` counts it.
+A slot counts while its lease has not lapsed on Redis's clock, as `claim_task` counts it. Limits are those in
+force: as an operator has set them, or else as configured.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from shared.config import ConcurrencyConfig
 from shared.routing import ROUTES, Lane, Model, Tier
 from shared.state import keys
+from shared.state.controls import Control, pair_name, parse_controls
 from shared.state.keys import TaskRef
 from shared.state.store import Store, clock_ms
 
@@ -28,10 +30,17 @@ class LaneView:
     lane: Lane
     places_used: int
     places: int
+    """In force."""
     oldest_ms: int | None
     """How long its oldest step has been in the queue, waiting and running; None when it is empty."""
     interval_ms: float | None
     """Mean time between two ends of steps, None before the second."""
+    places_set: Control | None = None
+    """What an operator has set over the configured limit."""
+    configured_places: int | None = None
+    """The limit under `places_set`; None when nothing is set over it."""
+    stopped: Control | None = None
+    """Since when no attempt begins in it, and why; None when it works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,12 @@ class SlotView:
     model: Model
     tier: Tier
     slots: int
+    """In force."""
     holders: tuple[Holder, ...]
+    slots_set: Control | None = None
+    """What an operator has set over the configured limit."""
+    configured_slots: int | None = None
+    """The limit under `slots_set`; None when nothing is set over it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,8 @@ class Overview:
     open_tasks: int
     overdue_tasks: int
     """Open beyond their deadline: the next touch or sweep looks after them."""
+    draining: Control | None = None
+    """Since when nothing new is admitted, and why; None when it is."""
 
 
 def read_overview(store: Store, limits: ConcurrencyConfig) -> Overview:
@@ -81,24 +97,36 @@ def read_overview(store: Store, limits: ConcurrencyConfig) -> Overview:
     now_ms = clock_ms(time)
     counts, oldest, held = rest[: len(Lane)], rest[len(Lane) : 2 * len(Lane)], rest[2 * len(Lane) :]
     measured = dict(zip(rates[::2], rates[1::2], strict=True))
+    controls = parse_controls(measured.get(keys.CONTROLS_FIELD), now_ms)
     return Overview(
         at_ms=now_ms,
         lanes=tuple(
             LaneView(
                 lane=lane,
                 places_used=count,
-                places=limits.places(lane),
+                places=controls.places_limit(limits, lane),
                 oldest_ms=max(0, now_ms - int(float(first[1]))) if first else None,
                 interval_ms=_number(measured, f"{lane}:ms"),
+                places_set=controls.places.get(lane),
+                configured_places=limits.places(lane) if lane in controls.places else None,
+                stopped=controls.stopped.get(lane),
             )
             for lane, count, first in zip(Lane, counts, oldest, strict=True)
         ),
         slots=tuple(
-            SlotView(model, tier, limits.slots(model, tier), tuple(_holders(flat, now_ms)))
+            SlotView(
+                model=model,
+                tier=tier,
+                slots=controls.slots_limit(limits, model, tier),
+                holders=tuple(_holders(flat, now_ms)),
+                slots_set=(set_ := controls.slots.get(pair_name(model, tier))),
+                configured_slots=limits.slots(model, tier) if set_ else None,
+            )
             for (model, tier), flat in zip(MODEL_TIERS, held, strict=True)
         ),
         open_tasks=len(deadlines) // 2,
         overdue_tasks=sum(float(score) <= now_ms for score in deadlines[1::2]),
+        draining=controls.draining,
     )
 
 

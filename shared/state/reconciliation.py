@@ -18,10 +18,11 @@ from typing import Any, Literal
 from shared.config import ConcurrencyConfig, StreamSettings, TimeSettings
 from shared.routing import ROUTES, Lane, Model, Tier
 from shared.state import keys
+from shared.state.controls import most_slots_since
 from shared.state.keys import TaskRef
 from shared.state.lifecycle import Step
 from shared.state.scripts import load_script
-from shared.state.store import Store
+from shared.state.store import Store, clock_ms
 from shared.state.tasks import Tasks
 
 Kind = Literal[
@@ -193,8 +194,15 @@ class _Reconciliation:
         self._report.lapsed += answer["lapsed"]
         for holder in answer["tooLong"]:
             self._differs("slot", f"{key}: {holder} holds it for longer than a lease", repaired=self._repair)
-        if answer["live"] > limit:
+        if answer["live"] > limit and answer["live"] > (set_ := self._most_set(model, tier)):
+            limit = max(limit, set_)
             self._differs("slot", f"{key}: {answer['live']} hold a slot, of {limit} that there are")
+
+    def _most_set(self, model: Model, tier: Tier) -> int:
+        """Return the most slots that an operator has set while an attempt of now may have begun."""
+        run_ms = _ms(self._time.worker_timeout_seconds + self._time.lease_seconds)
+        since_ms = clock_ms(self._store.command("TIME")) - run_ms
+        return most_slots_since(self._store, model, tier, since_ms)
 
     def _check_tasks(self, task_ids: Sequence[str]) -> None:
         rows = self._store.pipeline([["HMGET", keys.task(task_id), *_FIELDS] for task_id in task_ids])

@@ -101,11 +101,42 @@ def _without_texts(record: Mapping[str, Any]) -> dict[str, Any]:
     kept |= {name: record.get(name) for name in _STATE}
     steps = json.loads(record["steps"])
     kept["steps"] = [f"{step['templateId']} in {step['queueId']} by {step['modelId']}" for step in steps]
+    kept["usage"] = list(_used(record, len(steps))) or None
     return {
         name: value
         for name, value in kept.items()
         if value is not None and value is not False and value != ""
     }
+
+
+def _used(record: Mapping[str, Any], steps: int) -> Iterator[str]:
+    """Yield what each step that is done used, and what attempts of this one used that were given back."""
+    for step in range(steps):
+        name = "usage" if step == int(record["step"]) else f"usage:{step}"
+        if usage := json.loads(record.get(name) or "{}"):
+            yield f"step {step}: {_tokens(usage)}{_first_text(usage)}"
+    if record.get("spent"):
+        spent = json.loads(record["spent"])
+        tokens = {
+            "promptTokens": spent["in"],
+            "cachedTokens": spent["cached"],
+            "completionTokens": spent["out"],
+        }
+        cost = {"cost": spent["costMicros"] / 1_000_000, "currency": spent["currency"]}
+        if spent["currency"]:
+            yield f"step {record['step']}, attempts that were repeated: {_tokens({**tokens, **cost})}"
+
+
+def _tokens(usage: Mapping[str, Any]) -> str:
+    cached = usage.get("cachedTokens")
+    return (
+        f"{usage.get('promptTokens', 0)} tokens in{f' ({cached} cached)' if cached else ''}, "
+        f"{usage.get('completionTokens', 0)} out, {usage.get('cost', 0):g} {usage.get('currency', '')}"
+    )
+
+
+def _first_text(usage: Mapping[str, Any]) -> str:
+    return f", first text after {usage['ttftMs']} ms" if usage.get("ttftMs") is not None else ""
 
 
 def _events(store: Store, ref: TaskRef) -> Iterator[dict[str, Any]]:

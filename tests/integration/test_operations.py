@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from devstack.upstash.server import UpstashStandIn
-from shared.routing import CREATE_SERVICE_IMAGE, CUSTOMIZE_RESUME, Lane
+from shared.routing import CREATE_SERVICE_IMAGE, CUSTOMIZE_RESUME, Lane, Template
 from shared.state import keys
 from shared.state.lifecycle import Finished
 from shared.state.store import Store
-from shared.stream.events import Done, TokenBatch, encode
+from shared.stream.events import Done, StepResult, TokenBatch, encode
 from tests.integration.tool_kit import Ran, call
 from tests.integration.transitions_kit import Bench, Job, events_key
 
@@ -197,6 +197,33 @@ def test_a_task_s_story_is_told_in_order(bench: Bench, sluice: Sluice, way: dict
     assert (text["attempt"], text["batches"], text["tokens"]) == (2, 3, 6)
     assert text["characters"] == 3 * len(ANSWER)
     assert (story["record"]["state"], story["record"]["userId"], story["whole"]) == ("done", "ann", True)
+
+
+def test_a_story_tells_what_each_step_used(bench: Bench, sluice: Sluice, redis_url: str) -> None:
+    job = bench.admit(plan=CREATE_SERVICE_IMAGE)
+    done_step = bench.run(job)
+    used = {
+        "promptTokens": 900,
+        "completionTokens": 100,
+        "cachedTokens": 512,
+        "cost": 0.0024,
+        "currency": "CNY",
+    }
+    event = StepResult(step=0, template_id=Template.JOB_VISION_SUMMARY, data={})
+    told = encode(event, task_id=job.ref.task_id, attempt=1, at_ms=bench.now_ms())
+    bench.tasks.finish(done_step, Finished(told, {}, {**used, "ttftMs": 321}))
+    bench.tasks.release(
+        bench.run(job, step=1),
+        code="c",
+        message="m",
+        retry_after_seconds=1,
+        usage={**used, "cachedTokens": 0},
+    )
+    story = sluice("task", job.ref.task_id, "--json", REDIS_URL=redis_url).json
+    assert story["record"]["usage"] == [
+        "step 0: 900 tokens in (512 cached), 100 out, 0.0024 CNY, first text after 321 ms",
+        "step 1, attempts that were repeated: 900 tokens in, 100 out, 0.0024 CNY",
+    ]
 
 
 def test_a_story_holds_no_text_of_the_user_s_or_the_model_s(

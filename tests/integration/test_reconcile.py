@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.routing import Model
+from shared.routing import Model, Tier
 from shared.state import keys
+from shared.state.controls import Controller, most_slots_since
 from shared.state.erasure import erase_user
 from shared.state.quota import grant
 from shared.state.reconciliation import PAGE
@@ -226,6 +227,36 @@ def test_a_slot_that_was_held_for_ever_is_free_after_one_lease(store: Store) -> 
 
 
 # -- what is no difference ---------------------------------------------------------------------------------------------
+
+
+def test_attempts_that_began_by_an_operators_limit_differ_from_nothing(store: Store) -> None:
+    """Also after it has been lowered, cleared, or has ended by itself."""
+    bench, controller = Bench(store, {"DEEPSEEK_MAX_WORKERS": "1"}), Controller(store)
+    pair = (Model.DEEPSEEK_REASONER, Tier.PAID)
+    controller.set_slots(*pair, 3, by="ada", reason="r", for_seconds=60)
+    for _ in range(3):
+        bench.run(bench.admit())
+    assert check(bench).is_clean
+    controller.set_slots(*pair, 2, by="ada", reason="r", for_seconds=0.001)
+    assert check(bench).is_clean
+    controller.clear_slots(*pair, by="ada")
+    assert check(bench).is_clean
+    bench.store.command("ZADD", SLOTS, bench.now_ms() + 10_000, "t9:0:9")
+    assert "hold a slot, of 3 that there are" in check(bench, repair=False).differences[-1].what
+
+
+@pytest.mark.parametrize(("since_ms", "most"), [(0, 9), (150, 9), (250, 7), (350, 6), (450, 0)])
+def test_only_a_limit_that_was_in_force_since_a_moment_allows_what_runs(
+    store: Store, since_ms: int, most: int
+) -> None:
+    changes = [(300, 6, 400), (200, 7, None), (100, 9, None)]  # newest first: when, how many, until when
+    for at_ms, value, until_ms in changes:
+        after = {"value": value, "by": "a", "reason": "r", "sinceMs": at_ms, "untilMs": until_ms}
+        named = {"kind": "slots", "name": "deepseek-reasoner:paid", "by": "a", "reason": "r"}
+        line = json.dumps({"at": at_ms, **named, "before": None, "after": after})
+        store.command("RPUSH", keys.CONTROL_CHANGES, line)
+    assert most_slots_since(store, Model.DEEPSEEK_REASONER, Tier.PAID, since_ms) == most
+    assert most_slots_since(store, Model.DEEPSEEK_CHAT, Tier.PAID, since_ms) == 0
 
 
 def test_ledgers_outlive_records(store: Store) -> None:
