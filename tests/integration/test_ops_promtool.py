@@ -1,4 +1,4 @@
-"""Prometheus' own tool takes the rules of `docs/ops/`, and sees each alert fire where it should."""
+"""Prometheus' own tool takes the rules of `docs/ops/`, sees each alert fire where it should, and takes a scrape."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from shared.actions.metrics import read_state, render
+from shared.config import get_concurrency_config
+from shared.settings import Env
+from shared.state.store import Store
 
 ROOT = Path(__file__).parents[2]
 OPS = ROOT / "docs" / "ops"
@@ -43,3 +48,10 @@ def test_each_alert_fires_where_it_should_and_not_where_it_should_not(promtool: 
     ran = subprocess.run(command, cwd=OPS, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "SUCCESS" in ran.stdout
+
+
+def test_promtool_finds_nothing_odd_in_a_scrape(promtool: str, store: Store) -> None:
+    limits = get_concurrency_config({})
+    scraped = render(read_state(store, limits), limits, Env.DEV).body
+    ran = subprocess.run([promtool, "check", "metrics"], input=scraped, capture_output=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
