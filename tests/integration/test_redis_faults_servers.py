@@ -270,6 +270,28 @@ def test_with_memory_full_an_attempt_can_still_end(
     assert bench.holders(attempt.model) == []
 
 
+def test_with_memory_full_a_refusal_is_answered_though_it_cannot_be_counted(
+    own_valkey: EmbeddedValkey, open_at: Open
+) -> None:
+    """A tally stands in nothing's way."""
+    bench = Bench(open_at(own_valkey.url), {"USER_MAX_ACTIVE": "2"})
+    job, ended = bench.admit(idempotency_key="k"), bench.admit()
+    bench.run(job)
+    bench.cancel(ended)
+    bench.admit()
+    before = bench.dump()
+    fill_memory(bench.store)
+    assert bench.claim(job).status == "busy"
+    assert bench.claim(ended).status == "duplicate"
+    assert bench.ask().status == "user_busy"
+    assert bench.ask(idempotency_key="k").status == "replay"
+    assert bench.dump() == before
+    assert bench.store.command("EXISTS", keys.TALLIES) == 0
+    free_memory(bench.store)
+    assert bench.claim(job).status == "busy"
+    assert bench.store.command("HLEN", keys.TALLIES) == 1
+
+
 def fill_memory(store: Store) -> None:
     """Leave Redis no memory, nor anything that it might evict."""
     store.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
