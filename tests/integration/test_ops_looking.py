@@ -108,8 +108,8 @@ def test_a_refresh_costs_few_commands_and_few_round_trips(store: Store) -> None:
     watch.picture()
     counting.commands, counting.round_trips = [], 0
     watch.picture(fresh=True)
-    assert len(counting.commands) <= 3 + 2 * len(Lane) + len(MODEL_TIERS) + 7
-    assert counting.round_trips <= 5
+    assert len(counting.commands) <= 3 + 2 * len(Lane) + len(MODEL_TIERS) + 4
+    assert counting.round_trips <= 4
 
 
 def test_what_runs_costs_one_command_each_and_no_round_trip_each(store: Store) -> None:

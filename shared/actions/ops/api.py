@@ -128,7 +128,7 @@ def overview_json(picture: Picture) -> dict[str, Any]:
         "at": picture.at_ms,
         "openTasks": picture.overview.open_tasks,
         "overdueTasks": picture.overview.overdue_tasks,
-        "draining": asdict(picture.controls.draining) if picture.controls.draining else None,
+        "draining": asdict(picture.overview.draining) if picture.overview.draining else None,
         "lanes": [asdict(panel) for panel in picture.lanes],
         "running": [asdict(running) for running in picture.running],
         "overdue": [asdict(line) for line in picture.overdue],

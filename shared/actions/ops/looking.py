@@ -16,7 +16,7 @@ from statistics import quantiles
 from shared.errors import StoreUnavailable
 from shared.routing import Lane, models_of
 from shared.settings import ConcurrencyConfig
-from shared.state.controls import Change, Control, Controls, read_controls, recent_changes
+from shared.state.controls import Change, recent_changes
 from shared.state.journal import StepEnd, entries_after, parsed
 from shared.state.overview import Holder, LaneView, Overview, SlotView, read_overview
 from shared.state.store import Store
@@ -54,7 +54,6 @@ class LanePanel:
 
     view: LaneView
     slots: tuple[SlotView, ...]
-    stopped: Control | None
     hour: Hour
 
     @property
@@ -75,7 +74,6 @@ class Picture:
     """Everything at one moment."""
 
     overview: Overview
-    controls: Controls
     lanes: tuple[LanePanel, ...]
     running: tuple[Running, ...]
     overdue: tuple[TaskLine, ...]
@@ -144,7 +142,7 @@ class Watch:
             self._last = None
 
     def _gather(self) -> Picture:
-        overview, controls = read_overview(self.store, self.limits), read_controls(self.store)
+        overview = read_overview(self.store, self.limits)
         ends = self._hour.read(self.store, overview.at_ms)
         tallies = read_tallies(self.store)
         holders = {holder.task_id: holder for slot in overview.slots for holder in slot.holders}
@@ -153,8 +151,7 @@ class Watch:
         overdue = overdue_tasks(self.store, overview.at_ms, OVERDUE_SHOWN) if late else []
         return Picture(
             overview=overview,
-            controls=controls,
-            lanes=tuple(_panel(view, overview, controls, ends, tallies) for view in overview.lanes),
+            lanes=tuple(_panel(view, overview, ends, tallies) for view in overview.lanes),
             running=tuple(_running(lines, holders)),
             overdue=tuple(overdue),
             changes=tuple(recent_changes(self.store, CHANGES_SHOWN)),
@@ -169,7 +166,6 @@ def _running(lines: Iterable[TaskLine], holders: dict[str, Holder]) -> list[Runn
 def _panel(
     view: LaneView,
     overview: Overview,
-    controls: Controls,
     ends: Sequence[StepEnd],
     tallies: Sequence[TallyCount],
 ) -> LanePanel:
@@ -177,7 +173,6 @@ def _panel(
     return LanePanel(
         view=view,
         slots=tuple(slots),
-        stopped=controls.stopped.get(view.lane),
         hour=_hour_of(view.lane, ends, tallies, overview.at_ms),
     )
 

@@ -19,7 +19,6 @@ from shared.actions.ops.replay import Replays
 from shared.actions.ops.usage import read_chart
 from shared.errors import NotFound
 from shared.routing import Lane
-from shared.settings import ConcurrencyConfig
 from shared.state.overview import open_tasks
 from shared.state.store import Store
 from shared.state.task_lines import read_lines, recent_tasks
@@ -42,7 +41,6 @@ DONE = {
 class Pages:
     """The pages that only look."""
 
-    limits: ConcurrencyConfig
     store: Store
     tasks: Tasks
     watch: Watch
@@ -82,14 +80,12 @@ class Pages:
         return page("usage.html", request, session, usage=read_chart(self.store))
 
     def _overview(self, request: Request, session: Session) -> Response:
-        facts = {"picture": self.watch.picture(), "limits": self.limits}
-        return page("overview.html", request, session, **facts)
+        return page("overview.html", request, session, picture=self.watch.picture())
 
     def _lane(self, request: Request, session: Session, lane: Lane) -> Response:
         picture = self.watch.picture(fresh=True)
         panel = next(panel for panel in picture.lanes if panel.lane is lane)
-        facts = {"panel": panel, "picture": picture, "limits": self.limits, "spans": SPAN_NAMES}
-        return page("lane.html", request, session, **facts)
+        return page("lane.html", request, session, panel=panel, spans=SPAN_NAMES)
 
     def _tasks(self, request: Request, session: Session) -> Response:
         asked = request.args.get("find", "").strip()

@@ -95,9 +95,7 @@ class Site:
 
     @cached_property
     def pages(self) -> Pages:
-        return Pages(
-            self.settings.concurrency, self.store, self.tasks, self.watch, self.letters, self.replays
-        )
+        return Pages(self.store, self.tasks, self.watch, self.letters, self.replays)
 
     @cached_property
     def api(self) -> Api:

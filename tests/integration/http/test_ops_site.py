@@ -269,7 +269,7 @@ def test_a_script_changes_controls_by_its_own_name(desk: Desk) -> None:
     change = desk.script.post("/ops/api/controls", json=order).json()["change"]
     assert (change["by"], change["after"]["reason"]) == ("cron", "night")
     overview = desk.script.get("/ops/api/overview").json()
-    (stopped,) = [panel for panel in overview["lanes"] if panel["stopped"]]
+    (stopped,) = [panel for panel in overview["lanes"] if panel["view"]["stopped"]]
     assert stopped["view"]["lane"] == "paid_stream"
 
 
