@@ -288,10 +288,9 @@ class Application:
         _require_method(request, "GET", "HEAD")
         from shared.actions.metrics import read_state, render  # at the first scrape
 
-        limits = self.settings.concurrency
-        scraped = render(
-            read_state(self.store, limits), limits, self.settings.env, request.headers.get("Accept", "")
-        )
+        s = self.settings
+        state = read_state(self.store, s.concurrency, usage_days=s.usage_days)
+        scraped = render(state, s.concurrency, s.env, request.headers.get("Accept", ""))
         headers = {"Cache-Control": "no-store", "Content-Type": scraped.content_type}
         return Response(scraped.body, headers=headers)
 

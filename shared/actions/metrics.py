@@ -2,7 +2,7 @@
 
     fold the journal ─▶ sums (counters, histograms) ┐
     tallies (counters of what went another way)     ├─▶ families ─▶ text, or OpenMetrics if it is asked for
-    overview and controls (gauges)                  ┘
+    overview (gauges)                               ┘
 
 One scraped address is enough, however many instances answer behind it: nothing is counted in a process, so
 nothing is lost when one ends, and no counter ever falls. Names are Prometheus' own way: base units, `_total`.
@@ -27,10 +27,18 @@ from prometheus_client.exposition import choose_encoder
 
 from shared.config import ConcurrencyConfig, Env
 from shared.routing import ROUTES, Lane
-from shared.state.controls import Controls, read_controls
 from shared.state.overview import LaneView, Overview, SlotView, read_overview
 from shared.state.store import Store
-from shared.state.sums import BOUNDS_MS, EndedSteps, Histogram, Sums, Timing, Used, fold, read_sums
+from shared.state.sums import (
+    BOUNDS_MS,
+    EndedSteps,
+    Histogram,
+    Sums,
+    Timing,
+    Used,
+    fold,
+    read_sums,
+)
 from shared.state.tallies import Tally, TallyCount, read_tallies
 
 Labels = tuple[str, ...]
@@ -50,19 +58,18 @@ class State:
     """All that the metrics are made of, read at about one moment."""
 
     overview: Overview
-    controls: Controls
     sums: Sums
     tallies: Sequence[TallyCount]
 
 
-def read_state(store: Store, limits: ConcurrencyConfig) -> State:
+def read_state(store: Store, limits: ConcurrencyConfig, *, usage_days: int) -> State:
     """Fold what has ended since, and read everything.
 
     Raises:
         StoreUnavailable: Redis did not answer.
     """
-    fold(store)
-    return State(read_overview(store, limits), read_controls(store), read_sums(store), read_tallies(store))
+    fold(store, usage_days=usage_days)
+    return State(read_overview(store, limits), read_sums(store), read_tallies(store))
 
 
 def render(state: State, limits: ConcurrencyConfig, env: Env, accept: str = "") -> Exposition:
@@ -84,8 +91,8 @@ class _Collected:
 def families(state: State, limits: ConcurrencyConfig, env: Env) -> Iterator[Metric]:
     """Yield every metric there is."""
     yield InfoMetricFamily("sluice", "The deployment that answers.", {"env": env})
-    yield from _queues(state.overview, state.controls, limits)
-    yield from _slots(state.overview, state.controls, limits)
+    yield from _queues(state.overview, limits)
+    yield from _slots(state.overview, limits)
     yield from _tasks(state)
     yield from _ended(state.sums.ended)
     yield from map(_tallied(state.tallies), _TALLIES)
@@ -95,14 +102,12 @@ def families(state: State, limits: ConcurrencyConfig, env: Env) -> Iterator[Metr
 # -- gauges ------------------------------------------------------------------------------------------------
 
 
-def _queues(overview: Overview, controls: Controls, limits: ConcurrencyConfig) -> Iterator[Metric]:
+def _queues(overview: Overview, limits: ConcurrencyConfig) -> Iterator[Metric]:
     def by_lane(name: str, says: str, value: Callable[[LaneView], float]) -> Metric:
         return _gauge(name, says, ("lane",), {(view.lane,): value(view) for view in overview.lanes})
 
     yield by_lane("queue_steps", "Steps in a lane's queue, waiting and running.", lambda v: v.places_used)
-    yield by_lane(
-        "queue_places", "Steps that its queue may hold now.", lambda v: controls.places_limit(limits, v.lane)
-    )
+    yield by_lane("queue_places", "Steps that its queue may hold now.", lambda v: v.places)
     yield by_lane(
         "queue_places_configured",
         "Steps that its queue may hold as configured.",
@@ -113,13 +118,11 @@ def _queues(overview: Overview, controls: Controls, limits: ConcurrencyConfig) -
         "How long the oldest step has been in the queue, waiting and running; 0 when it is empty.",
         lambda v: (v.oldest_ms or 0) / 1000,
     )
-    yield by_lane(
-        "lane_stopped", "1 while an operator has stopped a lane.", lambda v: v.lane in controls.stopped
-    )
-    yield _gauge("draining", "1 while nothing new is admitted.", (), {(): controls.draining is not None})
+    yield by_lane("lane_stopped", "1 while an operator has stopped a lane.", lambda v: v.stopped is not None)
+    yield _gauge("draining", "1 while nothing new is admitted.", (), {(): overview.draining is not None})
 
 
-def _slots(overview: Overview, controls: Controls, limits: ConcurrencyConfig) -> Iterator[Metric]:
+def _slots(overview: Overview, limits: ConcurrencyConfig) -> Iterator[Metric]:
     def by_pair(name: str, says: str, value: Callable[[SlotView], float]) -> Metric:
         values: dict[Labels, float] = {(view.model, view.tier): value(view) for view in overview.slots}
         return _gauge(name, says, ("model", "tier"), values)
@@ -130,7 +133,7 @@ def _slots(overview: Overview, controls: Controls, limits: ConcurrencyConfig) ->
     yield by_pair(
         "model_slots",
         "Attempts that may hold one now.",
-        lambda v: controls.slots_limit(limits, v.model, v.tier),
+        lambda v: v.slots,
     )
     yield by_pair(
         "model_slots_configured",

@@ -15,7 +15,6 @@ from shared.config import get_concurrency_config
 from shared.log_events import BOUND, ERROR_FACT, FACTS, LogEvent
 from shared.log_lines import shown
 from shared.settings import Env
-from shared.state.controls import Controls
 from shared.state.overview import Overview
 from shared.state.sums import Sums
 
@@ -70,7 +69,7 @@ def test_the_page_explains_every_fact() -> None:
 
 def test_the_page_lists_every_metric_with_its_type_and_its_labels() -> None:
     limits = get_concurrency_config({})
-    state = State(Overview(0, (), (), 0, 0), Controls(), Sums(0, 0, (), {}, 0), ())
+    state = State(Overview(0, (), (), 0, 0), Sums(0, 0, (), {}, 0), ())
     known = []
     for family in families(state, limits, Env.DEV):
         name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")

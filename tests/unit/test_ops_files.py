@@ -16,7 +16,6 @@ from shared.actions.metrics import State, families
 from shared.config import get_concurrency_config
 from shared.routing import Lane
 from shared.settings import Env
-from shared.state.controls import Controls
 from shared.state.overview import MODEL_TIERS, LaneView, Overview, SlotView
 from shared.state.sums import Sums
 
@@ -55,7 +54,7 @@ def exposed() -> dict[str, set[str]]:
         open_tasks=0,
         overdue_tasks=0,
     )
-    state = State(overview, Controls(), Sums(0, 0, (), {}, 0), ())
+    state = State(overview, Sums(0, 0, (), {}, 0), ())
     found: dict[str, set[str]] = {}
     for family in families(state, LIMITS, Env.DEV):
         labels = set(getattr(family, "_labelnames", ()))

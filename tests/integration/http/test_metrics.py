@@ -259,16 +259,16 @@ class Counting:
         return self._store.script(*args)
 
 
-def test_a_scrape_is_nine_round_trips_whatever_has_ended_since(world: World) -> None:
+def test_a_scrape_is_eight_round_trips_whatever_has_ended_since(world: World) -> None:
     limits = get_concurrency_config({})
     with closing(open_store(world.application.settings.redis)) as store:
-        list(families(read_state(store, limits), limits, Env.DEV))  # the scripts are loaded
+        list(families(read_state(store, limits, usage_days=400), limits, Env.DEV))  # the scripts are loaded
         for tasks in (0, 3):
             for _ in range(tasks):
                 world.with_resume()
             counting = Counting(store)
-            read_state(counting, limits)  # type: ignore[arg-type]
-            assert counting.round_trips <= 9
+            read_state(counting, limits, usage_days=400)  # type: ignore[arg-type]
+            assert counting.round_trips <= 8
 
 
 def test_a_scrape_of_what_has_not_changed_is_forty_commands_at_most(world: World) -> None:
@@ -297,3 +297,13 @@ def test_no_counter_falls_when_minutes_are_folded_or_the_journal_is_cut(world: W
         after = counters(scrape(world))
         assert_none_fell(before, after)
         assert after["sluice_takeovers_total", (("lane", "paid_batch"), ("outcome", "again"))] == 4
+
+
+def test_a_scrape_keeps_the_days_of_usage_for_as_long_as_is_configured(
+    redis_url: str, tmp_path: Path
+) -> None:
+    with World(redis_url, tmp_path, {"OPS_TOKEN": TOKEN, "USAGE_DAYS": "3"}) as world:
+        world.with_resume()
+        scrape(world)
+        (day,) = world.store.command("KEYS", "usage:2*")
+        assert 0 < int(world.store.command("TTL", day)) <= 4 * 86_400
