@@ -95,7 +95,7 @@ def families(state: State, limits: ConcurrencyConfig, env: Env) -> Iterator[Metr
     yield from _slots(state.overview, limits)
     yield from _tasks(state)
     yield from _ended(state.sums.ended)
-    yield from map(_tallied(state.tallies), _TALLIES)
+    yield from map(_tallied(state.tallies), TALLIES)
     yield from map(_timed(state.sums.timings), _TIMINGS)
 
 
@@ -195,7 +195,7 @@ def _failures(ended: Sequence[EndedSteps]) -> Metric:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tallied:
+class Tallied:
     """A tally as a metric: its name, its label, and the label's known values, which are there with 0."""
 
     name: str
@@ -217,35 +217,35 @@ class _Tallied:
         return _counter(self.name, self.says, (self.label, "lane"), values)
 
 
-_TALLIES: Mapping[Tally, _Tallied] = {
-    Tally.REFUSED: _Tallied(
+TALLIES: Mapping[Tally, Tallied] = {
+    Tally.REFUSED: Tallied(
         "admissions_refused",
         "Requests that were not admitted.",
         "reason",
         "queue_full user_busy draining publish_failed",
         "mismatch rate_limited",
     ),
-    Tally.REPLAY: _Tallied(
+    Tally.REPLAY: Tallied(
         "requests_repeated", "Requests whose task was there already.", "by", "", "key under_way"
     ),
-    Tally.CLAIM_REFUSED: _Tallied(
+    Tally.CLAIM_REFUSED: Tallied(
         "claims_refused", "Deliveries that got no attempt.", "reason", "busy no_slot lane_stopped duplicate"
     ),
-    Tally.TAKEOVER: _Tallied(
+    Tally.TAKEOVER: Tallied(
         "takeovers", "Attempts whose lease had lapsed, taken over.", "outcome", "again exhausted"
     ),
-    Tally.RETRY: _Tallied("attempts_retried", "Attempts that were given back to be repeated.", "code"),
-    Tally.REQUEUE: _Tallied(
+    Tally.RETRY: Tallied("attempts_retried", "Attempts that were given back to be repeated.", "code"),
+    Tally.REQUEUE: Tallied(
         "messages_requeued", "Messages that QStash gave up on.", "outcome", "publish failed"
     ),
-    Tally.SWEEP: _Tallied(
+    Tally.SWEEP: Tallied(
         "tasks_swept", "Tasks that were overdue and looked after.", "outcome", "publish lost wait_timeout"
     ),
 }
 
 
 def _tallied(tallies: Sequence[TallyCount]) -> Callable[[Tally], Metric]:
-    return lambda kind: _TALLIES[kind].family(each for each in tallies if each.kind == kind)
+    return lambda kind: TALLIES[kind].family(each for each in tallies if each.kind == kind)
 
 
 # -- histograms --------------------------------------------------------------------------------------------

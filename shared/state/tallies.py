@@ -28,7 +28,7 @@ class Tally(StrEnum):
     CLAIM_REFUSED = "claim_refused"
     """A delivery: `busy`, `no_slot`, `lane_stopped`, `duplicate`, `mismatch`, `unknown`."""
     TAKEOVER = "takeover"
-    """An attempt whose lease had lapsed: `claimed` by the next delivery, or `exhausted` as the last."""
+    """An attempt whose lease had lapsed: run `again` by the next delivery, or `exhausted` as the last."""
     RETRY = "retry"
     """An attempt that was given back, by its error code."""
     REQUEUE = "requeue"
