@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import random
@@ -19,8 +20,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from deployment.bundles.components import locked_archives
 from deployment.bundles.importing import placeholders
-from deployment.bundles.packaging import Package
+from deployment.bundles.packaging import Package, package
 from deployment.bundles.staging import BUILD_FOLDER
+from deployment.bundles.targets import Target
 from deployment.catalogue import ROOT
 from devstack.qstash.signing import Keyring
 from shared.routing import Lane, templates_of
@@ -36,16 +38,18 @@ from tests.bundle.packages_kit import (
 
 pytestmark = pytest.mark.timeout(1200)  # the first run on a machine installs and compiles everything
 LLM_LIBRARIES = {"langchain_core", "langchain_openai", "langsmith", "openai", "tiktoken"}
+SENDING = ("shared.telemetry.recording", "shared.telemetry.exporting")
+"""What needs packages that only an environment with `telemetry = true` gets."""
 NONCE = "a-nonce_of-the-tests-0001"
 LOAD = """
 import importlib, json, pkgutil, sys
-tree, repository, target = sys.argv[1:]
+tree, repository, target, *left_out = sys.argv[1:]
 sys.path.insert(0, tree)
 seen = {"open": set(), "compile": set()}
 sys.addaudithook(lambda event, args: event in seen and seen[event].add(str(args[event == "compile"])))
 import functions_framework, main, shared
 for found in pkgutil.walk_packages(shared.__path__, "shared."):
-    importlib.import_module(found.name)
+    if found.name not in left_out: importlib.import_module(found.name)
 homes = (tree + "/", sys.base_prefix + "/")
 print(json.dumps({
     "callable": callable(getattr(main, target)),
@@ -70,9 +74,14 @@ def tree(name: str) -> Path:
 
 @functools.cache
 def load(name: str) -> dict[str, list[str]]:
-    """Import all of a package in an interpreter without any other, and return what that did."""
+    """Import all of a package but what sends traces, and return what that did."""
+    return loaded_from(tree(name), name, *SENDING)
+
+
+def loaded_from(folder: Path, name: str, *left_out: str) -> dict[str, list[str]]:
+    """Import all of an unpacked package in an interpreter without any other, and return what that did."""
     ran = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", LOAD, tree(name), ROOT, name],
+        [sys.executable, "-I", "-S", "-B", "-c", LOAD, folder, ROOT, name, *left_out],
         env=placeholders(CATALOGUE[name]),
         cwd="/",
         capture_output=True,
@@ -96,6 +105,14 @@ def test_a_package_imports_all_of_itself_and_opens_nothing_of_the_repository(nam
     assert loaded["callable"]
     assert loaded["strangers"] == []
     assert loaded["opened"] == []
+
+
+def test_with_telemetry_a_package_holds_what_sends_and_does_not_load_it_at_its_start() -> None:
+    spec = dataclasses.replace(CATALOGUE["events"], extras=("telemetry",))
+    [made] = package([spec], Target.here(), BUILD_FOLDER)
+    assert "opentelemetry" in loaded_from(made.unpack(BUILD_FOLDER / "unpacked"), "events")["modules"]
+    assert not [name for name in made.manifest.modules_at_start or () if name.startswith("opentelemetry")]
+    assert "opentelemetry" not in load("events")["modules"]
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
