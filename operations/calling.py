@@ -7,16 +7,17 @@ their name on this machine.
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
+from operations.changing import login_name
 from shared.config import load_operator
 from shared.errors import ConfigError, SluiceError
 from shared.settings import OperatorSettings
@@ -29,14 +30,8 @@ class NoAnswer(SluiceError):
     """`actions` did not answer."""
 
 
-@dataclass(frozen=True, slots=True)
 class NotDone(Exception):
-    """`actions` refused; its sentence says why."""
-
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
+    """`actions` refused; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +95,7 @@ def calling(options: argparse.Namespace) -> Iterator[Actions]:
         ConfigError: ACTIONS_URL or OPS_TOKEN is missing.
     """
     settings: OperatorSettings = load_operator()
-    headers = {"Authorization": f"Bearer {settings.ops_token}", NAME_HEADER: options.by}
+    headers = {"Authorization": f"Bearer {settings.ops_token}", NAME_HEADER: quote(options.by)}
     with httpx.Client(headers=headers, timeout=TIMEOUT_SECONDS) as http:
         yield Actions(http, settings.actions_url)
 
@@ -108,17 +103,10 @@ def calling(options: argparse.Namespace) -> Iterator[Actions]:
 def add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by",
-        default=_own_name(),
+        default=login_name(),
         metavar="NAME",
-        help="who does it, for the log (default: your login name)",
+        help="who does it; your login name unless given",
     )
-
-
-def _own_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"
 
 
 def confirmed(options: argparse.Namespace, question: str) -> bool:

@@ -19,7 +19,7 @@ AFTER_FAILURE = (
 
 def add_who(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--by", default=_login(), metavar="NAME", help="who does it; your login name unless given"
+        "--by", default=login_name(), metavar="NAME", help="who does it; your login name unless given"
     )
     parser.add_argument("--json", action="store_true", help="answer as JSON")
     parser.set_defaults(after_failure=AFTER_FAILURE, wrong_usage=parser.error)
@@ -63,7 +63,8 @@ def change(
     return 0
 
 
-def _login() -> str:
+def login_name() -> str:
+    """Return who runs this; empty where nobody has a name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container without a name for its user

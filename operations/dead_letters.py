@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
-from operations.calling import Actions, NotDone, add_name, calling, confirmed
+from operations.calling import Actions, add_name, calling, confirmed
 from operations.words import clock_time, console, print_json, table
 
 
@@ -77,10 +77,6 @@ def _delete(options: argparse.Namespace) -> int:
     with calling(options) as actions:
         if not confirmed(options, f"Delete dead letter {options.letter_id} for good?"):
             return 1
-        try:
-            actions.ask("DELETE", f"dead-letters/{options.letter_id}")
-        except NotDone as refused:
-            print(f"dlq: {refused}", file=sys.stderr)
-            return 1
+        actions.ask("DELETE", f"dead-letters/{quote(options.letter_id, safe='')}")
     print(f"Deleted {options.letter_id}; its task stays as it is.")
     return 0

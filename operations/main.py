@@ -18,6 +18,7 @@ from operations import (
     tasks,
     usage,
 )
+from operations.calling import NotDone
 from shared.errors import ConfigError, SluiceError
 
 COMMANDS = (status, tasks, story, usage, limits, switches, dead_letters, replay, quota, reconciling)
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(options)
     except ConfigError as error:
         return _fail(options, 2, str(error))
+    except NotDone as refused:
+        return _fail(options, 1, str(refused))
     except SluiceError as error:
         return _fail(options, 3, f"{error} {options.after_failure}".rstrip())
     except KeyboardInterrupt:

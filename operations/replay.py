@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from operations.calling import Actions, NotDone, add_name, calling, confirmed
@@ -32,11 +31,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.json and not options.yes:
         options.wrong_usage("--json asks nobody: add --yes")
     with calling(options) as actions:
-        try:
-            return _replay(options, actions)
-        except NotDone as refused:
-            print(f"replay: {refused}", file=sys.stderr)
-            return 1
+        return _replay(options, actions)
 
 
 def _replay(options: argparse.Namespace, actions: Actions) -> int:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import jwt
 from jwt.exceptions import PyJWTError
@@ -35,6 +36,7 @@ SESSION_SECONDS = 8 * 3600.0
 COOKIE = "sluice_ops"
 COOKIE_PATH = "/ops"
 NAME_HEADER = "Sluice-Operator"
+"""Percent-encoded, where the name has other letters than ASCII's."""
 MAX_NAME_CHARACTERS = 64
 SIGN_INS = "10/minute"
 """How often one address may try to sign in, and how many wrong bearer tokens of it are answered as such."""
@@ -86,7 +88,7 @@ class Operators:
         token = self._known_token()
         scheme, _, sent = request.headers.get("Authorization", "").strip().partition(" ")
         if scheme.lower() == "bearer" and _same(sent.strip(), token):
-            return Operator(operator_name(request.headers.get(NAME_HEADER) or _UNNAMED))
+            return Operator(operator_name(unquote(request.headers.get(NAME_HEADER) or _UNNAMED)))
         if sent:
             self._count_try(request)
             event(log, LogEvent.OPERATOR_REFUSED, path=f"/{request.path.split('/')[1]}")

@@ -13,6 +13,7 @@ from shared.state.replays import successor_id
 from tests.integration.http.kit import JOB, World
 from tests.integration.http.stand_ins import failing
 from tests.integration.tool_kit import Ran, call
+from tests.logs_kit import Log, logging_to
 
 TOKEN = "a token of operators alone, of thirty-two bytes and more"
 BROKEN = failing(PermanentTaskError("invalid_output", "The answer is no JSON."))
@@ -123,6 +124,15 @@ def test_a_wrong_token_or_address_is_the_configurations_fault(sluice: Terminal) 
         ran = Terminal(sluice.world, sluice.patch, **change)("dlq")
         assert (ran.status, told in ran.err) == (2, True), ran.err
     assert sluice("replay", "x", "--json").status == 2
+
+
+def test_a_name_of_any_letters_is_known_to_the_log_and_none_is_refused_in_a_line(sluice: Terminal) -> None:
+    letter_id = sluice.world.qstash.keep_letter("https://elsewhere.test/x", b"{}")
+    with logging_to(Log()) as log:
+        sluice("dlq", "delete", letter_id, "--yes", "--by", "阿达 Lovelace")
+        refused = sluice("dlq", "--by", "x" * 65)
+    assert "阿达-Lovelace" in log.getvalue()
+    assert (refused.status, refused.err) == (1, "dlq: name: must have 1 to 64 printable characters\n")
 
 
 def test_without_operators_access_it_is_said_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

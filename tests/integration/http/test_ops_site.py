@@ -265,6 +265,7 @@ def test_an_order_that_makes_no_sense_is_refused_by_the_name_of_the_field(
 
 
 def test_a_script_changes_controls_by_its_own_name(desk: Desk) -> None:
+    desk.script.get("/ops/api/overview")
     order = {"order": "stop", "lane": "paid_stream", "reason": "night", "for": "15m"}
     change = desk.script.post("/ops/api/controls", json=order).json()["change"]
     assert (change["by"], change["after"]["reason"]) == ("cron", "night")
