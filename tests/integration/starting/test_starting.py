@@ -199,6 +199,6 @@ def test_starting_takes_nothing_but_light_parts_of_the_standard_library() -> Non
         f"shared.{name}"
         for name in (
             *("config", "errors", "references", "routing", "secrets_manager", "settings"),
-            *("sigv4", "starting", "variables"),
+            *("sigv4", "starting", "telemetry", "telemetry.variables", "variables"),
         )
     }
