@@ -155,13 +155,15 @@ def _tasks(state: State) -> Iterator[Metric]:
 
 
 def _ended(ended: Sequence[EndedSteps]) -> Iterator[Metric]:
-    def sums(name: str, says: str, labels: str, value: Callable[[Used], float]) -> Metric:
+    def sums(name: str, says: str, labels: str, value: Callable[[Used], int], per: int = 1) -> Metric:
         names = tuple(labels.split())
-        values = dict.fromkeys((tuple(map(kind.__getitem__, names)) for kind in _KINDS), 0.0)
+        # Whole numbers: a sum of fractions depends on their order, and a counter that falls by the last bit
+        # of one has started anew, for whoever reads it.
+        values = dict.fromkeys((tuple(map(kind.__getitem__, names)) for kind in _KINDS), 0)
         for steps in ended:
             named = tuple(getattr(steps, name) for name in names)
-            values[named] = values.get(named, 0.0) + value(steps.used)
-        return _counter(name, says, names, values)
+            values[named] = values.get(named, 0) + value(steps.used)
+        return _counter(name, says, names, {named: total / per for named, total in values.items()})
 
     model = "lane model"
     yield sums("tasks_ended", "Tasks that ended.", "tier state", lambda used: used.tasks)
@@ -175,7 +177,7 @@ def _ended(ended: Sequence[EndedSteps]) -> Iterator[Metric]:
     yield sums("model_cached_input_tokens", cached, model, lambda used: used.tokens_cached)
     yield sums("model_output_tokens", "Tokens that a model answered.", model, lambda used: used.tokens_out)
     cost = "What the models cost by the price table, in its currency."
-    yield sums("model_cost", cost, model, lambda used: used.cost_micros / MICROS)
+    yield sums("model_cost", cost, model, lambda used: used.cost_micros, per=MICROS)
 
 
 _KINDS: Sequence[Mapping[str, str]] = [

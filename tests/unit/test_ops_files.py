@@ -17,7 +17,7 @@ from shared.config import get_concurrency_config
 from shared.routing import Lane
 from shared.settings import Env
 from shared.state.overview import MODEL_TIERS, LaneView, Overview, SlotView
-from shared.state.sums import Sums
+from shared.state.sums import EndedSteps, Sums, Used
 from shared.state.tallies import Tally
 
 ROOT = Path(__file__).parents[2]
@@ -164,3 +164,28 @@ def test_what_the_scripts_tally_is_there_with_zero_before_the_first() -> None:
         for kind, label, lane in re.findall(r"tally\(now, '(\w+)', '(\w+)', ([^)]+)\)", path.read_text()):
             born = TALLIES[Tally(kind)]
             assert label in (born.of_none if lane == "''" else born.of_lanes).split(), path.name
+
+
+def test_a_cost_does_not_depend_on_the_order_in_which_it_is_added_up() -> None:
+    """Prometheus takes a counter that falls, be it by the last bit, for one that started anew."""
+    ended = [
+        EndedSteps(
+            "paid_batch",
+            "paid",
+            "resume_summary",
+            "deepseek-chat",
+            "done",
+            str(n),
+            Used(cost_micros=n * 100_001),
+        )
+        for n in range(1, 50)
+    ]
+
+    def cost(steps: list[EndedSteps]) -> float:
+        state = State(Overview(0, (), (), 0, 0), Sums(0, 0, tuple(steps), {}, 0), ())
+        (family,) = [each for each in families(state, LIMITS, Env.DEV) if each.name == "sluice_model_cost"]
+        return sum(each.value for each in family.samples)
+
+    assert {cost(ended), cost(ended[::-1]), cost(ended[7:] + ended[:7])} == {
+        sum(range(1, 50)) * 100_001 / 1e6
+    }
