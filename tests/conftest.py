@@ -66,9 +66,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 def stack_of(item: pytest.Item) -> Path | None:
     """Return whose stack a test runs on: its module's, or its folder's where one serves all of it."""
-    if "build_folder" not in getattr(item, "fixturenames", ()):
-        return None
-    return item.path.parent if item.path.parent.name == "browser" else item.path
+    fixtures = getattr(item, "fixturenames", ())
+    if "shared_stack" in fixtures or "served" in fixtures:
+        return item.path.parent
+    return item.path if "build_folder" in fixtures else None
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,7 @@ def reader(browser: Browser, served: tuple[Stack, PageServer]) -> Iterator[Reade
     context.add_init_script(
         f"sessionStorage.getItem('sluice.user') ?? sessionStorage.setItem('sluice.user', '{user}')"
     )
+    context.route("**/dev/font/*", lambda route: route.abort())  # 16 MB for each new context; one test has it
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))

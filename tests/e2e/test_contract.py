@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -14,7 +13,7 @@ from devstack.stack import Stack
 from scripts.contract.calls import CALLS
 from scripts.contract.schemas import RESULTS
 from shared.actions.answers import Answer, Refusal
-from shared.routing import Lane, Template
+from shared.routing import Template
 
 MODELS = {call.name: call.answer for call in CALLS}
 KEPT = {
@@ -27,17 +26,9 @@ KEPT = {
 }
 
 
-@pytest.fixture(scope="module")
-def stack(build_folder: Any) -> Iterator[Stack]:
-    with Stack(
-        overrides={"INITIAL_QUOTA": "20"},
-        sleeping=Lane,
-        build_folder=build_folder,
-        first_token_ms=50,
-        tokens_per_second=3000,
-        qstash_time_scale=0.1,
-    ) as running:
-        yield running
+@pytest.fixture
+def stack(plain_stack: Stack) -> Stack:
+    return plain_stack
 
 
 def held(response: httpx.Response, name: str) -> dict[str, Any]:
@@ -99,7 +90,7 @@ def test_every_answer_of_the_whole_way_is_exactly_what_the_contract_says(
         if field != "job" or locale == "zh":
             assert_exact(template, (resume | service)[field])
     assert held(someone.get("/services"), "listServices")["services"][0]["serviceId"] == service_id
-    assert sum(line["delta"] for line in held(someone.get("/quota"), "getQuota")["ledger"]) == 12
+    assert sum(line["delta"] for line in held(someone.get("/quota"), "getQuota")["ledger"]) == 4
 
 
 def test_a_cancelled_a_failed_and_a_refused_task_are_what_the_contract_says(stack: Stack, user: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
@@ -17,10 +15,9 @@ from shared.routing import ROUTES, Lane, Template, serves
 from shared.state.keys import slots
 
 
-@pytest.fixture(scope="module")
-def stack(build_folder: Any) -> Iterator[Stack]:
-    with Stack(store="rest", build_folder=build_folder) as running:
-        yield running
+@pytest.fixture
+def stack(plain_stack: Stack) -> Stack:
+    return plain_stack
 
 
 def a_template(lane: Lane) -> Template:
@@ -54,7 +51,7 @@ def deliver(stack: Stack, *, to: Lane, signed_for: Lane | None) -> httpx.Respons
         address = stack.url(signed_for) + signed_for.path(a_template(signed_for))
         keyring = Keyring(stack.qstash.signing_keys, random.Random(1))
         headers["Upstash-Signature"] = keyring.sign(address, body, now_seconds=time.time())
-    return httpx.post(stack.url(to) + to.path(a_template(to)), content=body, headers=headers)
+    return httpx.post(stack.url(to) + to.path(a_template(to)), content=body, headers=headers, timeout=60)
 
 
 @pytest.mark.parametrize("to", Lane)
@@ -82,6 +79,6 @@ def test_d28_every_path_that_the_producer_builds_is_served(stack: Stack, lane: L
     """D28: no route leads to an address that nobody answers."""
     for (template, _), route in ROUTES.items():
         if route.lane is lane:
-            assert httpx.post(stack.url(lane) + lane.path(template)).status_code == 401
+            assert httpx.post(stack.url(lane) + lane.path(template), timeout=60).status_code == 401
         elif not serves(lane, template):
-            assert httpx.post(stack.url(lane) + lane.path(template)).status_code == 404
+            assert httpx.post(stack.url(lane) + lane.path(template), timeout=60).status_code == 404

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import httpx
 import pytest
 
 from devstack.frontend import JOB, RESUME, Frontend, Reader, advertisement, assert_at_rest, text_of
 from devstack.stack import Stack
-from shared.routing import Lane
 
 
-@pytest.fixture(scope="module")
-def stack(build_folder: Any) -> Iterator[Stack]:
-    overrides = {"MODEL_SLOTS": '{"deepseek-reasoner:paid": 1}', "INITIAL_QUOTA": "12", "LEASE_SECONDS": "4"}
-    with Stack(
-        overrides=overrides,
-        sleeping=Lane,
-        build_folder=build_folder,
-        first_token_ms=300,
-        tokens_per_second=1500,
-        qstash_time_scale=0.1,
-    ) as running:
-        yield running
+@pytest.fixture
+def stack(plain_stack: Stack) -> Stack:
+    return plain_stack
 
 
 def test_three_text_tasks_with_one_slot_run_one_after_the_other(stack: Stack, user: str) -> None:
