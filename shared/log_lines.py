@@ -37,13 +37,16 @@ _LABELS = ("function", "event", "lane")
 
 def facts_of(record: logging.LogRecord, bound: Mapping[str, Fact]) -> dict[str, Fact]:
     """Return a record's facts in their order: its own, and what is bound where it was logged."""
-    named = {name: value for name, value in vars(record).items() if name in _EXTRAS}
-    given = {**bound, **named, **getattr(record, "facts", {})}
-    return {name: shown(given[name]) for name in FACTS if given.get(name) is not None}
+    own = getattr(record, "facts", None)
+    if own is None:
+        own = {name: value for name, value in vars(record).items() if name in _ORDER}
+    given = {name: value for name, value in {**bound, **own}.items() if value is not None and name in _ORDER}
+    return {name: shown(given[name]) for name in sorted(given, key=_ORDER.__getitem__)}
 
 
-_EXTRAS = frozenset(FACTS)
-"""What a plain `log.info(…, extra=…)` may name: no attribute that every record has."""
+_ORDER = {name: number for number, name in enumerate(FACTS)}
+"""What a plain `log.info(…, extra=…)` may name, too: no attribute that every record has."""
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def shown(value: object) -> Fact:
@@ -116,7 +119,7 @@ class JsonLines(logging.Formatter):
         }
         labels = {name: line[name] for name in _LABELS if line.get(name)}
         line["logging.googleapis.com/labels"] = labels or None
-        return json.dumps({k: v for k, v in line.items() if v is not None}, separators=(",", ":"))
+        return _encode({name: value for name, value in line.items() if value is not None})
 
     def _trace(self, trace: Fact) -> Fact:
         return f"projects/{self._project}/traces/{trace}" if trace and self._project else trace

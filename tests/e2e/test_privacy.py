@@ -32,6 +32,7 @@ from devstack.qstash.recorder import Recorder
 from devstack.qstash.signing import Keyring
 from devstack.stack import Stack
 from shared.config import SigningKeys
+from shared.log_events import LogEvent
 from shared.messages import TaskMessage
 from shared.routing import ROUTES, Lane, Template, serves
 from shared.state.keys import slots
@@ -653,6 +654,24 @@ def test_nothing_is_traced_to_a_third_party_though_variables_ask_for_it(evidence
 def test_no_picture_and_no_text_stays_on_a_functions_disk(evidence: Evidence) -> None:
     assert [name for name in evidence.left_on_disk if name.startswith(("blobs", "aside"))] == []
     assert leaks(evidence.left_on_disk, MARKS.values()) == []
+
+
+def test_every_line_of_every_log_is_one_json_object_of_a_known_event_or_a_librarys(
+    evidence: Evidence,
+) -> None:
+    """Whatever strangers sent, whatever died: also where the framework writes, as it does in two of them."""
+    known = {what.event for what in LogEvent}
+    for source, data in evidence.sources.items():
+        if not source.startswith("log of"):
+            continue
+        # The framework, where it writes, puts an empty line after what is said outside of requests.
+        lines = [json.loads(line) for line in data.decode().splitlines() if line]
+        assert {line["event"] for line in lines if line["logger"].startswith("shared.")} <= known
+        assert all({"severity", "time", "message"} <= line.keys() for line in lines)
+        labels = [line["logging.googleapis.com/labels"] for line in lines if "event" in line]
+        of_requests = [each for each in labels if each["event"] != "function_started"]
+        if source in {"log of actions", "log of paid_batch"}:
+            assert any("execution_id" in each for each in of_requests)
 
 
 def test_a_text_planted_in_a_log_is_found(evidence: Evidence, stack: tuple[Stack, Recorder]) -> None:
