@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from operations.calling import Actions, add_name, calling, confirmed
+from operations.changing import login_name
 from operations.words import clock_time, console, print_json, table
 
 
@@ -19,8 +20,7 @@ def add(commands: Any) -> None:
         "one away. Takes ACTIONS_URL and OPS_TOKEN from the environment: only actions may ask QStash.",
     )
     parser.add_argument("--json", action="store_true", help="answer as JSON")
-    add_name(parser)
-    parser.set_defaults(run=_list, yes=False)
+    parser.set_defaults(run=_list, by=login_name())
     orders = parser.add_subparsers(dest="order", metavar="")
     delete = orders.add_parser(
         "delete",
@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
     )
     delete.add_argument("letter_id", metavar="ID", help="the letter's id")
     delete.add_argument("--yes", action="store_true", help="do not ask")
+    add_name(delete)
     delete.set_defaults(run=_delete)
 
 

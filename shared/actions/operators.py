@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import jwt
 from jwt.exceptions import PyJWTError
@@ -49,6 +49,11 @@ class Operator:
     """Who is asking, as they call themselves: the token is shared, the name is for the log."""
 
     name: str
+
+    @property
+    def word(self) -> str:
+        """The name as a fact of a log line, which is one word of ASCII."""
+        return quote(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ class Operators:
         if not _same(sent_token.strip(), token):
             event(log, LogEvent.OPERATOR_REFUSED, path=f"/{request.path.split('/')[1]}")
             raise AuthRequired("This is not the token.")
-        event(log, LogEvent.OPERATOR_ACTED, act="sign_in", by=operator.name)
+        event(log, LogEvent.OPERATOR_ACTED, act="sign_in", by=operator.word)
         claims = {
             "sub": operator.name,
             "jti": secrets.token_urlsafe(16),

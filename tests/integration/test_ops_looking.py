@@ -209,8 +209,9 @@ def test_what_was_refused_is_told_by_reason_and_whom(store: Store) -> None:
         ("retry", "provider_error", 9, minute),
     ):
         store.command("HINCRBY", keys.TALLIES, f"{kind}|{label}|paid_stream|{at}", count)
-    (paid,) = [p.hour for p in Watch(store, LIMITS).picture().lanes if p.lane is Lane.PAID_STREAM]
-    assert paid.refused == (("delivery no_slot", 7), ("admission queue_full", 3))
+    hours = {panel.lane: panel.hour for panel in Watch(store, LIMITS).picture().lanes}
+    assert hours[Lane.FREE_STREAM].refused == ()
+    assert hours[Lane.PAID_STREAM].refused == (("delivery no_slot", 7), ("admission queue_full", 3))
 
 
 @pytest.mark.parametrize(

@@ -271,4 +271,4 @@ def _prospect_of_open(record: Mapping[str, Any], letter: DeadLetter) -> Prospect
 
 
 def _tell(act: str, by: Operator, target: str, task_id: str | None) -> None:
-    event(log, LogEvent.OPERATOR_ACTED, act=act, by=by.name, target=target, task=task_id)
+    event(log, LogEvent.OPERATOR_ACTED, act=act, by=by.word, target=target, task=task_id)

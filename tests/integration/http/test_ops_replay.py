@@ -14,6 +14,7 @@ from shared.actions.ops.letters import DeadLetterQueue, Kind, parse_letter
 from shared.actions.ops.replay import GONE, IMAGE_GONE, TEXT_GONE, Replayed, Replays, Way
 from shared.errors import (
     BrokerUnavailable,
+    InvalidRequest,
     NotFound,
     OrderRefused,
     PermanentTaskError,
@@ -353,11 +354,22 @@ def test_of_a_letter_ids_and_a_code_are_read_and_no_text(desk: Desk) -> None:
         {"url": "https://x/callbacks/failure", "body": "{}"},
         {"url": "https://x/callbacks/failure", "body": '{"sourceBody": "é"}'},
         {"responseBody": '{"error": "a sentence of somebody"}'},
+        {"responseBody": '{"error": "' + "x" * 41 + '"}'},
     ],
 )
 def test_a_letter_that_nobody_can_read_is_shown_all_the_same(row: dict[str, Any]) -> None:
     letter = parse_letter({"dlqId": "d1", **row})
     assert (letter.id, letter.message, letter.code) == ("d1", None, None)
+
+
+def test_no_letter_is_never_taken_for_all_letters(desk: Desk) -> None:
+    """QStash takes an empty id for the whole queue."""
+    letter_id = desk.world.qstash.keep_letter("https://elsewhere.test/x", b"{}")
+    queue = DeadLetterQueue(desk.world.application.settings.qstash)
+    for call in (queue.get, queue.delete):
+        with pytest.raises(InvalidRequest):
+            call("")
+    assert desk.letters() == [letter_id]
 
 
 def test_letters_are_shown_in_pages(desk: Desk) -> None:
