@@ -33,26 +33,14 @@ from shared.actions.openapi import openapi_document
 from shared.actions.producer import Producer
 from shared.actions.queries import Queries
 from shared.actions.rates import RequestRates
+from shared.actions.responses import answer_json, first_part, refusal, tell_refusal
 from shared.actions.services import Call, Sent, Services
 from shared.actions.sweeper import Sweeper
 from shared.actions.uploads import MAX_BODY_BYTES
 from shared.auth import UserTokens
 from shared.bodies import read_body, skip_body
 from shared.config import ActionsSettings
-from shared.errors import (
-    NON_RETRYABLE,
-    AuthRequired,
-    Draining,
-    InvalidRequest,
-    MessageError,
-    MethodNotAllowed,
-    NotFound,
-    PublishFailed,
-    QueueFull,
-    SignatureError,
-    SluiceError,
-    UserBusy,
-)
+from shared.errors import InvalidRequest, MethodNotAllowed, NotFound, SluiceError
 from shared.logs import LogEvent, also, bind, event, request_facts, trace_facts
 from shared.messages import parse_probe, trace_of
 from shared.routing import Action
@@ -71,11 +59,6 @@ MAX_CALLBACK_BYTES = 64 * 1024 * 1024
 MAX_IDEMPOTENCY_KEY_CHARS = 255
 MAX_FORM_PARTS = 20
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
-_HIDDEN = {
-    "bad_signature": "The signature is not valid.",
-    "internal": "Something went wrong here; it has been logged.",
-}
-"""What is said in the place of a text that is for the log."""
 OPERATORS_PATHS = frozenset({"/ops", "/metrics"})
 ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, traceparent"
 
@@ -169,10 +152,10 @@ class Application:
             try:
                 response = self._route(request)
             except SluiceError as error:
-                _tell_refusal(request, error)
+                tell_refusal(request, error)
                 response = refusal(error)
             except Exception as error:  # noqa: BLE001 - the handler's edge; told with its stack
-                told = {"method": request.method, "path": _first_part(request)}
+                told = {"method": request.method, "path": first_part(request)}
                 event(log, LogEvent.REQUEST_FAILED, told, error=error, traced=True)
                 response = refusal(SluiceError())
         observing.answered(request, response.status_code, began)
@@ -296,7 +279,7 @@ class Application:
 
     def _with_cors(self, request: Request, response: Response) -> Response:
         """Let the pages of known origins read an answer; none of them is an operator's."""
-        if _first_part(request) in OPERATORS_PATHS:
+        if first_part(request) in OPERATORS_PATHS:
             return response
         origin, allowed = request.headers.get("Origin"), self.settings.allowed_origins
         response.headers["Vary"] = "Origin"
@@ -310,11 +293,6 @@ class Application:
         return response
 
 
-def answer_json(body: Mapping[str, Any], status: int = HTTPStatus.OK) -> Response:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return Response(text, status=status, mimetype="application/json", headers={"Cache-Control": "no-store"})
-
-
 def _contract(request: Request) -> Response:
     """Answer with the document that describes all of this; it changes only with a release."""
     headers = {"Cache-Control": "public, max-age=300"}
@@ -322,50 +300,6 @@ def _contract(request: Request) -> Response:
     response.add_etag()
     response.make_conditional(request.environ)
     return response
-
-
-def refusal(error: SluiceError) -> Response:
-    """Turn an error into its answer; what a signature check found stays in the log."""
-    message = _HIDDEN.get(error.code, str(error))
-    body: dict[str, Any] = {"ok": False, "error": error.code, "message": message}
-    headers: dict[str, str] = {}
-    if error.retry_after_seconds is not None:
-        body["retryAfter"] = error.retry_after_seconds
-        headers["Retry-After"] = str(error.retry_after_seconds)
-    if isinstance(error, QueueFull):
-        body["queueId"] = error.queue_id
-    if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = ", ".join((*error.allowed, "OPTIONS"))
-    if isinstance(error, AuthRequired):
-        headers["WWW-Authenticate"] = "Bearer"
-    if error.status == NON_RETRYABLE:
-        headers["Upstash-NonRetryable-Error"] = "true"
-    response = answer_json(body, error.status)
-    response.headers.update(headers)
-    return response
-
-
-def _tell_refusal(request: Request, error: SluiceError) -> None:
-    """Log a refusal: whether somebody has to act on it decides as what."""
-    facts = {"status": error.status, "retry_after_seconds": error.retry_after_seconds}
-    match error:
-        case SignatureError():
-            event(log, LogEvent.SIGNATURE_REFUSED, error=error, path=_first_part(request))
-        case MessageError():
-            event(log, LogEvent.MESSAGE_REFUSED, error=error)
-        case QueueFull() | UserBusy() | Draining():
-            lane = error.queue_id if isinstance(error, QueueFull) else None
-            event(log, LogEvent.ADMISSION_REFUSED, facts, error=error, lane=lane)
-        case PublishFailed():
-            pass  # told where it failed
-        case _ if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            event(log, LogEvent.REQUEST_UNAVAILABLE, facts, error=error)
-        case _:  # its text may name what a stranger has sent
-            event(log, LogEvent.REQUEST_REFUSED, facts, error=error.code)
-
-
-def _first_part(request: Request) -> str:
-    return f"/{request.path.split('/')[1]}"
 
 
 def _require_method(request: Request, *methods: str) -> None:

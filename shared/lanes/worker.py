@@ -188,7 +188,8 @@ class Worker:
 
     def _run_attempt(self, message: TaskMessage, attempt: Attempt) -> Answer:
         """Run a claimed attempt to one of its ends; its slot is given back, or its lease lapses."""
-        began, cause = time.monotonic(), Exception()
+        began = time.monotonic()
+        cause: Exception
         try:
             return self._produce(message, attempt)
         except PermanentTaskError as error:
