@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ import pytest
 from deployment.catalogue import load_catalogue
 
 DEADLINE_SECONDS = 60.0
+STRANGER = "http://evil.example"
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -26,11 +28,29 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
+@dataclass(frozen=True)
+class Life:
+    """What was seen of one stack, from its start to its end by a signal."""
+
+    printed: str
+    statuses: dict[str, int]
+    """How each address was answered that the page needs or leads to."""
+    lanes: set[str]
+    sample: bytes
+    outside: int
+    """The answer to a path that leads out of the samples' folder."""
+    allowed: dict[str, str | None]
+    """By origin, which origin `actions` said may read its answer."""
+    started: set[int]
+    left: set[int]
+    status: int
+
+
 @contextlib.contextmanager
-def up(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def up(build_folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run `make up` as a process; yields it and what it printed."""
-    log = folder / "log"
-    command = [sys.executable, "-m", "devstack.up", "--build-folder", str(folder / "build")]
+    log = build_folder / "printed"
+    command = [sys.executable, "-m", "devstack.up", "--build-folder", str(build_folder)]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
     try:
@@ -41,13 +61,38 @@ def up(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
         process.wait(DEADLINE_SECONDS)
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a running stack's page server."""
-    with up(tmp_path_factory.mktemp("up")) as (_, printed):
+@pytest.fixture(scope="module", params=[signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def life(request: pytest.FixtureRequest, build_folder: Path) -> Life:
+    """Boot a stack, look at its page, and end it as a terminal and as a supervisor do, impatiently."""
+    with up(build_folder) as (process, printed):
         found = re.search(r"page +(http://127\.0\.0\.1:\d+)/dev/sse", printed)
         assert found, printed
-        yield found.group(1)
+        page = found.group(1)
+        with httpx.Client(base_url=page, follow_redirects=True) as http:
+            addresses = re.findall(r'(?:href|src)="(/[^"]+)"', http.get("/dev/sse").text)
+            statuses = {address: http.get(address).status_code for address in addresses}
+            lanes = set(http.get("/dev/gauges").json()["places"])
+            sample = http.get("/dev/samples/advertisement.png").content
+            outside = http.get("/dev/samples/../stack.txt").status_code
+        allowed = {origin: allowed_to(page, origin) for origin in (page, STRANGER)}
+        started = children(process.pid)
+        process.send_signal(request.param)
+        process.send_signal(request.param)  # impatience does not break the cleaning up off
+        status = process.wait(DEADLINE_SECONDS)
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: not any(is_alive(pid) for pid in started), "its children's end")
+    left = {pid for pid in started if is_alive(pid)}
+    return Life(printed, statuses, lanes, sample, outside, allowed, started, left, status)
+
+
+def allowed_to(page: str, origin: str) -> str | None:
+    """Return which origin `actions` lets read a user's quota that was asked for from `origin`."""
+    actions = httpx.get(f"{page}/dev/config").json()["actionsUrl"]
+    token = httpx.get(f"{page}/dev/token", params={"user": "ann"}).json()["token"]
+    answer = httpx.get(f"{actions}/quota", headers={"Authorization": f"Bearer {token}", "Origin": origin})
+    assert answer.json()["balance"] == 8
+    allowed: str | None = answer.headers.get("Access-Control-Allow-Origin")
+    return allowed
 
 
 def children(pid: int) -> set[int]:
@@ -72,34 +117,20 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_the_page_and_what_it_needs_are_served(page: str) -> None:
-    with httpx.Client(base_url=page) as http:
-        for address in re.findall(r'(?:href|src)="(/[^"]+)"', http.get("/dev/sse").text):
-            assert http.get(address).status_code == 200
-        assert set(http.get("/dev/gauges").json()["places"]) == load_catalogue().keys() - {
-            "actions",
-            "events",
-        }
-        assert http.get("/dev/samples/advertisement.png").content.startswith(b"\x89PNG")
-        assert http.get("/dev/samples/../stack.txt").status_code == 404
+def test_the_page_and_what_it_needs_are_served(life: Life) -> None:
+    assert len(life.statuses) > 2
+    assert set(life.statuses.values()) == {200}
+    assert life.lanes == load_catalogue().keys() - {"actions", "events"}
+    assert life.sample.startswith(b"\x89PNG")
+    assert life.outside == 404
 
 
-def test_the_page_may_call_actions_and_a_stranger_s_page_may_not(page: str) -> None:
-    actions = httpx.get(f"{page}/dev/config").json()["actionsUrl"]
-    token = httpx.get(f"{page}/dev/token", params={"user": "ann"}).json()["token"]
-    for origin, allowed in ((page, page), ("http://evil.example", None)):
-        answer = httpx.get(f"{actions}/quota", headers={"Authorization": f"Bearer {token}", "Origin": origin})
-        assert answer.json()["balance"] == 8
-        assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+def test_the_page_may_call_actions_and_a_stranger_s_page_may_not(life: Life) -> None:
+    (page,) = life.allowed.keys() - {STRANGER}
+    assert life.allowed == {page: page, STRANGER: None}
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the process table of Linux")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_stack_ends_everything_that_it_started(number: signal.Signals, tmp_path: Path) -> None:
-    with up(tmp_path) as (process, printed):
-        started = children(process.pid)
-        assert len(started) > len(load_catalogue()), printed
-        process.send_signal(number)
-        process.send_signal(number)  # impatience does not break the cleaning up off
-        assert process.wait(DEADLINE_SECONDS) == 0
-        wait_for(lambda: not any(is_alive(pid) for pid in started), "its children's end")
+def test_the_stack_ends_everything_that_it_started(life: Life) -> None:
+    assert len(life.started) > len(load_catalogue()), life.printed
+    assert (life.status, life.left) == (0, set())
