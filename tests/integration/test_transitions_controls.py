@@ -274,6 +274,7 @@ def test_an_attempt_that_died_in_a_stopped_lane_is_taken_over_when_it_goes_on(
     bench.lapse(bench.run(job))
     controller.stop(LANE, **WHO)
     assert bench.claim(job).status == "lane_stopped"
+    assert bench.holders(MODEL) == []
     controller.start(LANE, by="ada")
     assert bench.run(job).number == 2
 

@@ -33,7 +33,12 @@ local function claimed()
     isLast = step + 1 == #cjson.decode(record.steps), waitedMs = tonumber(record.waitedMs), tookOver = took_over})
 end
 
-local clean = false -- whether holders whose lease has lapsed are to be dropped
+-- Holders whose lease has lapsed: they count no more, and go where one of them is in the way or has been taken over.
+local clean = false
+local function drop_lapsed()
+  if clean then redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now)) end
+end
+
 if record.state == 'running' then
   local lease = tonumber(redis.call('ZSCORE', KEYS[7], record.holder) or 0)
   if lease > now then
@@ -47,8 +52,7 @@ if record.state == 'running' then
     return cjson.encode({status = 'exhausted'})
   end
   redis.call('HSET', KEYS[1], 'state', 'queued', 'holder', '', 'epoch', '', 'waitingSince', record.waitingSince)
-  clean = true
-  took_over = true
+  took_over, clean = true, true
   tally(now, 'takeover', 'again', q.queueId)
 elseif record.nonce == q.nonce then
   -- A second copy of a claim whose attempt is over already: nobody would run what it claimed.
@@ -69,6 +73,7 @@ local function hold_up(reason, after)
   end
   add_event(now, {type = 'backpressure', taskId = q.taskId, attempt = tonumber(record.attempt), at = now,
     reason = reason, retryAfter = after}, q.ttl.maxlen)
+  drop_lapsed()
   return refused({status = reason, retryAfter = after})
 end
 
@@ -93,7 +98,7 @@ record.epoch = int(add_event(now, {type = 'start', taskId = q.taskId, attempt = 
 record.holder = q.taskId .. ':' .. int(step) .. ':' .. record.epoch
 record.waitedMs = int(waited)
 redis.call('ZADD', KEYS[7], int(now + q.leaseMs), record.holder)
-if clean then redis.call('ZREMRANGEBYSCORE', KEYS[7], '-inf', int(now)) end
+drop_lapsed()
 redis.call('HSET', KEYS[1], 'state', 'running', 'attempt', record.attempt, 'epoch', record.epoch,
   'holder', record.holder, 'nonce', q.nonce, 'waitedMs', record.waitedMs, 'waitingSince', int(now), 'startedAt', int(now))
 set_deadline(q.taskId, now + q.runMs + at.maxWaitMs - waited + q.graceMs)

@@ -66,6 +66,11 @@ def test_qstash_lets_as_many_run_at_once_as_the_guards_do(world: World) -> None:
     controller.set_slots(Model.DEEPSEEK_REASONER, Tier.PAID, 4, **WHO)
     world.report("failure", world.qstash.published[-1], status=429)
     assert parallelism(world) == "parallelism=4"
+    running = world.qstash.published[-1]
+    assert world.claim(running).status == "claimed"
+    world.report("failure", running, status=429, message_id="msg_3")
+    assert parallelism(world) == "parallelism=4"
+    world.lapse_lease(running.message["taskId"])
     controller.clear_slots(Model.DEEPSEEK_REASONER, Tier.PAID, by="ada")
     world.report("failure", world.qstash.published[-1], status=429, message_id="msg_2")
     assert parallelism(world) == "parallelism=5"
