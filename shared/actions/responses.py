@@ -1,4 +1,4 @@
-"""What `actions` answers over HTTP: JSON, or a refusal by the table of design §4; and what the log hears of one."""
+"""What `actions` answers over HTTP: JSON, or a refusal by the table of design §4; what the log is told."""
 
 from __future__ import annotations
 
