@@ -14,6 +14,7 @@ from rich.console import Console
 
 from deployment.bundles.staging import BUILD_FOLDER, BuildError
 from deployment.catalogue import load_catalogue
+from devstack.following import Follower
 from devstack.interruption import exit_on_termination
 from devstack.llm.local import VARIABLES, LocalModel
 from devstack.llm.local_setup import prepare
@@ -70,7 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
             console.print(describe(stack, page.url, model.base_url if model else stack.llm.base_url, traces))
             with exports(stack, options.build_folder / "up.env") as lines:
                 console.print(lines)
-                threading.Event().wait()
+                logs = [stack.log_folder / f"{name}.log" for name in stack.functions]
+                with Follower(logs, console.print) if options.logs else contextlib.nullcontext():
+                    threading.Event().wait()
     except (StackError, BuildError) as error:
         console.print(f"up: {error}", style="red")
         return 1
@@ -158,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "(make up LLM=local; the first time it is compiled, which needs gcc and g++ and takes minutes: "
         "docs/local-model.md)",
     )
+    parser.add_argument("--logs", action="store_true", help="show what the functions log, as they log it")
     parser.add_argument("--first-token-ms", type=float, default=400, help="how long the LLM stand-in thinks")
     parser.add_argument("--tokens-per-second", type=float, default=50, help="how fast it then talks")
     parser.add_argument("--build-folder", type=Path, default=BUILD_FOLDER, help="where bundles and logs go")
