@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Request, Response
+from pydantic.alias_generators import to_camel
 
 from shared.actions.operators import Operator
 from shared.actions.ops.letters import PAGE, DeadLetter, DeadLetterQueue
@@ -136,6 +137,15 @@ def overview_json(picture: Picture) -> dict[str, Any]:
     }
 
 
+def _camel(value: Any) -> Any:
+    """Return a value with its names as JSON has them everywhere here: camelCase."""
+    if isinstance(value, Mapping):
+        return {to_camel(name): _camel(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_camel(each) for each in value]
+    return value
+
+
 def _name(given: object) -> str:
     if not isinstance(given, str) or not given.strip():
         raise InvalidRequest("must be the id of a task or of a dead letter", field="id")
@@ -158,5 +168,5 @@ def _order(request: Request) -> Mapping[str, Any]:
 
 
 def _json(body: Mapping[str, Any]) -> Response:
-    text = json.dumps({"ok": True, **body}, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(_camel({"ok": True, **body}), ensure_ascii=False, separators=(",", ":"))
     return Response(text, status=HTTPStatus.OK, mimetype="application/json")

@@ -388,7 +388,8 @@ def test_the_overview_shows_what_runs_what_is_late_and_the_last_hour(desk: Desk)
         p for p in desk.script.get("/ops/api/overview").json()["lanes"] if p["view"]["lane"] == "paid_stream"
     )
     assert panel["hour"]["ended"] == 1
-    assert sum(panel["hour"]["by_minute"]) == 1
+    assert sum(panel["hour"]["byMinute"]) == 1
+    assert panel["view"]["placesUsed"] == 2
 
 
 def test_a_task_is_found_by_its_id_and_a_users_tasks_by_theirs(desk: Desk) -> None:
