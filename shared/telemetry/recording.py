@@ -136,8 +136,6 @@ class Recording(Signals):
             _plainly(attributes),
             links,
             began_ns,
-            record_exception=False,
-            set_status_on_exception=False,
         )
         return RecordedSpan(span)
 

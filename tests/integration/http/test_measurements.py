@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.errors import PermanentTaskError
+from shared.errors import PermanentTaskError, RetryableTaskError
 from shared.telemetry import instruments
 from shared.telemetry.instruments import Instrument
 from tests.integration.http.kit import RESUME, World
@@ -56,6 +56,18 @@ def test_a_claim_that_finds_another_attempt_is_a_refusal_and_one_that_finds_it_d
     world.lapse_lease(accepted["taskId"])
     world.finish(publish)
     assert told(memory, instruments.TAKEOVERS) == {"paid_batch": 1}
+
+
+def test_an_attempt_that_was_given_back_is_repeated_and_not_taken_over(memory: Memory, world: World) -> None:
+    world.model.acts.append(failing(RetryableTaskError("provider_error", "The provider failed.")))
+    _, publish = world.start()
+    assert world.deliver(publish).status_code == 503
+    world.finish(publish)
+    assert told(memory, instruments.TAKEOVERS) == {}
+    assert told(memory, instruments.ATTEMPTS) == {
+        "paid_batch provider_error retrying": 1,
+        "done paid_batch": 1,
+    }
 
 
 def test_admissions_are_told_apart_by_what_they_came_to(memory: Memory, world: World) -> None:

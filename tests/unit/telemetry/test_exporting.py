@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from shared.telemetry.exporting import (
     LONGEST_PAUSE_SECONDS,
     PAUSE_SECONDS,
     Patience,
+    PatientMetrics,
+    PatientSpans,
     Settling,
     open_recording,
 )
@@ -80,6 +83,35 @@ def test_the_log_hears_of_the_first_failure_and_of_the_end_and_of_nothing_betwee
         for taken in (True, False, False, False, True, True):
             patience.tell(taken=taken)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+class Away:
+    """An exporter of either kind whose collector is away."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def export(self, _batch: object, *_: object) -> None:
+        self.tries += 1
+
+    def shutdown(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("kind", ["traces", "metrics"])
+def test_what_comes_while_a_collector_is_left_alone_is_dropped(kind: str) -> None:
+    clock, exporter = Clock(), Away()
+    patience = Patience(kind, clock)
+    patient: Any = (
+        PatientSpans(exporter, patience)  # type: ignore[arg-type]
+        if kind == "traces"
+        else PatientMetrics(exporter, patience, {})  # type: ignore[arg-type]
+    )
+    for _ in range(3):
+        patient.export([])
+    assert exporter.tries == 1
+    clock.now = PAUSE_SECONDS
+    patient.export([])
+    assert exporter.tries == 2
 
 
 # -- settling
