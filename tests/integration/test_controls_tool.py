@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from shared.routing import Lane
-from shared.state.controls import read_controls
+from shared.state.controls import read_controls, recent_changes
 from shared.state.store import Store
 from tests.integration.tool_kit import Ran, call
 from tests.integration.transitions_kit import Bench
@@ -20,7 +24,10 @@ class Tool:
         self._environ = {"REDIS_URL": redis_url, "LOGNAME": "ada"}
 
     def __call__(self, command: str, **environ: str) -> Ran:
-        return call(*command.split(" "), **{**self._environ, **environ})
+        return self.run(command.split(" "), **environ)
+
+    def run(self, arguments: Sequence[str], **environ: str) -> Ran:
+        return call(*arguments, **{**self._environ, **environ})
 
 
 @pytest.fixture
@@ -137,6 +144,20 @@ def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(
     assert ran.status == 2
     assert says in ran.err
     assert store.command("DBSIZE") == 0
+
+
+def test_the_commands_of_the_page_do_what_they_say(sluice: Tool, store: Store) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    for heading in ("## Changing things at run time", "## Usage and cost"):
+        (block, *_) = re.findall(r"```sh\n(.*?)```", page.split(heading, 1)[1], re.DOTALL)
+        commands = re.findall(r"^scripts/sluice ([^>\n]+)", block, re.MULTILINE)
+        assert len(commands) >= 3
+        for command in commands:
+            ran = sluice.run(shlex.split(command))
+            assert (ran.status, ran.err) == (0, ""), command
+    assert len(recent_changes(store)) == 8
+    controls = read_controls(store)
+    assert (controls.slots, controls.places, controls.stopped, controls.draining) == ({}, {}, {}, None)
 
 
 def test_without_redis_nothing_is_known_to_have_changed(sluice: Tool) -> None:
