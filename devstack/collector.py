@@ -7,6 +7,7 @@ python -m devstack.collector        prints each trace as a tree, for whoever has
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gzip
 import sys
@@ -114,6 +115,14 @@ class Collector:
             if not self._came.wait_for(enough, seconds):
                 raise TimeoutError(f"not within {seconds} s; there are {[span.name for span in self.spans]}")
 
+    def take(self) -> list[CollectedSpan]:
+        """Return the spans that have come, and forget all that has."""
+        with self._came:
+            spans, self.spans = self.spans, []
+            for each in (self.points, self.headers, self.raw):
+                each.clear()
+        return spans
+
     async def _take(self, request: Request) -> Response:
         body = await request.body()
         if request.headers.get("content-encoding") == "gzip":
@@ -209,29 +218,39 @@ def _line(span: CollectedSpan, depth: int, began: int) -> str:
     return f"{at_ms:9.0f} ms  {took_ms:8.0f} ms  {name:<48} {span.service:<12} {end}".rstrip()
 
 
-def main() -> None:
-    """Print each trace when nothing more has come of it for a while, until Ctrl-C."""
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-    with Collector(port) as collector:
-        print(f"OTEL_EXPORTER_OTLP_ENDPOINT={collector.url} make up", flush=True)
-        shown: dict[str, int] = {}
-        while True:
-            time.sleep(1)
-            by_trace: dict[str, list[CollectedSpan]] = {}
-            for span in list(collector.spans):
-                by_trace.setdefault(span.trace_id, []).append(span)
-            for trace_id, spans in by_trace.items():
-                if shown.get(trace_id) == -len(spans):
-                    continue
-                if shown.get(trace_id) == len(spans):  # as many as a second ago: told now
-                    print(f"\ntrace {trace_id}", *tree(spans), sep="\n", flush=True)
-                    shown[trace_id] = -len(spans)
-                else:
-                    shown[trace_id] = len(spans)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print each trace when nothing more has come of it for a second, until Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="python -m devstack.collector",
+        description="Take traces by OTLP over HTTP and print each as a tree: when a span began, how long it "
+        "took, its name, who made it, what it came to.",
+    )
+    parser.add_argument(
+        "port", nargs="?", type=int, default=4318, help="where to listen on 127.0.0.1 (default: 4318; 0: any)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        with Collector(options.port) as collector:
+            print(f"OTEL_EXPORTER_OTLP_ENDPOINT={collector.url} make up", flush=True)
+            _print_traces(collector)
+    except OSError as error:
+        print(f"collector: port {options.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nended")
+    return 0
+
+
+def _print_traces(collector: Collector) -> None:
+    waiting: dict[str, list[CollectedSpan]] = {}
+    while True:
+        time.sleep(1)
+        came = collector.take()
+        for trace_id in [each for each in waiting if not any(span.trace_id == each for span in came)]:
+            print(f"\ntrace {trace_id}", *tree(waiting.pop(trace_id)), sep="\n", flush=True)
+        for span in came:
+            waiting.setdefault(span.trace_id, []).append(span)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        print("\nended")
+    sys.exit(main())

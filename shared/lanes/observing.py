@@ -5,12 +5,14 @@ delivery ─▶ claim ─▶ attempt ─▶ (the model: shared.llm.observing), w
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from shared.config import LaneSettings
+from shared.errors import SluiceError
 from shared.logs import also, trace_facts
 from shared.messages import TaskMessage
 from shared.routing import templates_of
@@ -18,11 +20,13 @@ from shared.state.lifecycle import Attempt, Claim
 from shared.stream.publisher import AttemptWriter
 from shared.telemetry import instruments, spans
 from shared.telemetry.attributes import Attribute
-from shared.telemetry.calls import counted
+from shared.telemetry.calls import Calls, counted
 from shared.telemetry.ends import task_done, task_failed
 from shared.telemetry.signals import Span, signals
 from shared.telemetry.spans import SpanSpec
 
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""What QStash calls a message; the header is not signed, and anything else may be a text."""
 LEFT = "left_to_its_lease"
 """What becomes of an attempt that could not be given back, since Redis was away."""
 _WAITS = frozenset({"busy", "no_slot", "lane_stopped"})
@@ -48,7 +52,7 @@ def delivery(message: TaskMessage, message_id: str | None, began_ns: int) -> Ite
         Attribute.OPERATION: "process",
         Attribute.OPERATION_TYPE: "process",
         Attribute.DESTINATION: lane,
-        Attribute.MESSAGE: message_id,
+        Attribute.MESSAGE: message_id if message_id and _ID.fullmatch(message_id) else None,
         Attribute.TASK: message.task_id,
         Attribute.STEP: message.step,
         Attribute.LANE: lane,
@@ -63,13 +67,26 @@ def delivery(message: TaskMessage, message_id: str | None, began_ns: int) -> Ite
         parent=message.traceparent,
         began_ns=began_ns,
     )
-    with counted() as calls, span:
-        also(**trace_facts(span.traceparent))
+    with counted() as calls:
+        try:
+            with span:
+                also(**trace_facts(span.traceparent))
+                yield from _told(span, calls)
+        finally:
+            route = {Attribute.ROUTE: lane.path(message.template_id)}
+            signals().record(instruments.STORE_COMMANDS, calls.commands, route)
+            signals().settle()
+
+
+def _told(span: Span, calls: Calls) -> Iterator[Tell]:
+    """Have a delivery's answer told, or the error that is to become it."""
+    try:
         yield _answered(span)
+    except SluiceError as error:
+        span.set(Attribute.STATUS, error.status)
+        raise
+    finally:
         span.set(Attribute.STORE_COMMANDS, calls.commands)
-    route = {Attribute.ROUTE: lane.path(message.template_id)}
-    signals().record(instruments.STORE_COMMANDS, calls.commands, route)
-    signals().settle()
 
 
 def _answered(span: Span) -> Tell:
