@@ -79,9 +79,15 @@ def stored(store: Store, key: str = KEY) -> list[dict[str, Any]]:
 
 
 def text_of(events: list[dict[str, Any]]) -> str:
-    """Return the text as a reader puts it together, checking that nothing is missing, doubled or out of place."""
-    text = ""
-    for event in events:
+    """Return the text as a reader puts it together, checking that nothing is missing, doubled or out of place.
+
+    Redis trims a stream by blocks of 4 KiB: what is left of one tells the text from its first snapshot on.
+    """
+    text, begin = "", 0
+    if events[0]["type"] != "start":
+        begin = next(n for n, event in enumerate(events) if event["type"] == "resync")
+        text = events[begin]["text"]
+    for event in events[begin:]:
         if event["type"] == "token_batch":
             assert event["offset"] == len(text)
             text += event["text"]
@@ -128,6 +134,8 @@ def test_the_streams_text_is_what_was_given_whatever_redis_does(
     events = stored(store)
     said = "".join(tokens).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     assert text_of(events) == said
+    if events[0]["type"] != "start":
+        return  # trimmed: the rest is about events that are gone
     assert sum(e["count"] for e in events if e["type"] == "token_batch") == sum(1 for t in tokens if t)
     thinking = [e["offset"] for e in events if e.get("thinking")]
     assert thinking == [len("".join(tokens[: i + 1])) for i in sorted(thinks) if i < len(tokens)]
