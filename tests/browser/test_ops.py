@@ -186,21 +186,47 @@ def test_it_asks_for_nothing_while_it_is_hidden_or_paused(operator: Operator) ->
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 
-    def hide(hidden: str) -> None:
-        page.evaluate(f"Object.defineProperty(document, 'hidden', {{ configurable: true, value: {hidden} }})")
-        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-
-    hide("true")
+    hide(page, "true")
     page.clock.run_for(20 * REFRESH_MS)
     assert asked == []
     with page.expect_response("**/ops"):
-        hide("false")
+        hide(page, "false")
     page.get_by_role("button", name="Pause").click()
     asked.clear()
     page.clock.run_for(20 * REFRESH_MS)
     assert asked == []
     with page.expect_response("**/ops"):
         page.get_by_role("button", name="Pause").click()
+
+
+def test_an_answer_that_comes_when_the_page_is_hidden_already_asks_for_no_other(operator: Operator) -> None:
+    page = operator.page
+    page.clock.install()
+    operator.sign_in()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/ops", hold)
+    with page.expect_request("**/ops"):
+        page.clock.run_for(2 * REFRESH_MS)
+    hide(page, "true")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("document.getElementById('as-of').textContent = 'old'")
+    until(lambda: held or None, "the request", SECONDS)
+    held[0].continue_()
+    expect(page.locator("#as-of")).not_to_have_text("old")
+    for _ in range(2):
+        page.clock.run_for(20 * REFRESH_MS)
+    assert asked == []
+
+
+def hide(page: Page, hidden: str) -> None:
+    """Have the page in another tab than the one that is looked at, or not."""
+    page.evaluate(f"Object.defineProperty(document, 'hidden', {{ configurable: true, value: {hidden} }})")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
 def test_a_session_that_is_over_leads_to_the_sign_in(operator: Operator) -> None:
