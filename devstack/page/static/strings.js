@@ -112,7 +112,7 @@ const EN = {
   "task.read": "Read from the picture",
   "task.restarted": "A new attempt began: its text takes the place of what was here.",
 
-  "wait.backpressure": "All slots of the model are taken; the next try in",
+  "wait.backpressure": "Every slot is taken, or its lane is stopped; the next try in",
   "wait.retrying": "The attempt failed and will be made again in",
   "wait.reconnecting": "The connection is lost; back in",
   "wait.network": "No answer; the next try in",
@@ -388,7 +388,7 @@ const ZH = {
   "task.read": "从图片中读到",
   "task.restarted": "新的一次尝试开始了：它的文本取代之前的内容。",
 
-  "wait.backpressure": "模型的空位已满，下次尝试还有",
+  "wait.backpressure": "模型的空位已满，或队列已暂停，下次尝试还有",
   "wait.retrying": "这次尝试失败，重试还有",
   "wait.reconnecting": "连接断开，重连还有",
   "wait.network": "没有回应，下次尝试还有",
