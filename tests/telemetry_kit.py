@@ -25,6 +25,8 @@ class Memory:
     recording: Recording
     exporter: InMemorySpanExporter
     reader: InMemoryMetricReader
+    ended: list[bool]
+    """One for each time that the last was to be sent."""
 
     @property
     def spans(self) -> list[ReadableSpan]:
@@ -61,6 +63,8 @@ def remembering(*, sampled: bool = True) -> Iterator[Memory]:
     provider = TracerProvider(ParentBased(StaticSampler(decision)), shutdown_on_exit=False, id_generator=ids)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("tests")
-    memory = Memory(Recording(provider.get_tracer("tests"), ids, meter, lambda: None), exporter, reader)
+    ended: list[bool] = []
+    recording = Recording(provider.get_tracer("tests"), ids, meter, lambda: None, lambda: ended.append(True))
+    memory = Memory(recording, exporter, reader, ended)
     with held(memory.recording):
         yield memory

@@ -245,6 +245,7 @@ class Application:
                 preferred_locale="zh" if request.accept_languages.best_match(["en", "zh"]) == "zh" else "en",
             )
             accepted = self.services.run(Action(name), call, _sent(request))
+            observing.accepted(span, accepted)
         return answer_json(accepted, HTTPStatus.ACCEPTED)
 
     def _callback(self, request: Request, name: str) -> Response:

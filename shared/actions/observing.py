@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Request
@@ -71,6 +72,11 @@ def answered(request: Request, status: int, began: float) -> None:
 def action(name: str, parent: str | None) -> Observed:
     """Observe an action whose user is known; `parent` is the caller's `traceparent`."""
     return _request(f"/actions/{name}", parent, {Attribute.ACTION: name})
+
+
+def accepted(span: Span, answer: Mapping[str, Any]) -> None:
+    """Tell which task an action led to."""
+    span.set(Attribute.TASK, answer["taskId"])
 
 
 def callback(name: str, message: TaskMessage) -> Observed:

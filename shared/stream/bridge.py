@@ -89,6 +89,15 @@ class Bridge:
         beats = (self._follower.settle, Collector().tick)
         return Pulse(self._connections, finest_seconds=finest_seconds, beats=beats)
 
+    @property
+    def is_closing(self) -> bool:
+        return self._closing
+
+    @property
+    def connections(self) -> int:
+        """How many readers there are."""
+        return len(self._connections)
+
     def close(self) -> None:
         """End every connection, for its reader to come back elsewhere, and take no more."""
         self._closing = True

@@ -43,6 +43,16 @@ class ObservedBridge(Bridge):
         if not writes.streams:
             told = {**_told(scope), Attribute.STATUS: writes.status}
             signals().record(instruments.REQUEST_DURATION, writes.seconds, told)
+        self._end_with_the_last()
+
+    def close(self) -> None:
+        super().close()
+        self._end_with_the_last()
+
+    def _end_with_the_last(self) -> None:
+        """Send the last spans once nobody reads any more: the server ends by a signal, which runs nothing."""
+        if self.is_closing and not self.connections:
+            signals().end()
 
     async def _observed(
         self, scope: MutableMapping[str, Any], receive: Receive, writes: Writes, access: StreamAccess

@@ -161,11 +161,15 @@ def open_recording(settings: TelemetrySettings, function: str) -> Recording:
     resource, ids = _resource(settings, function), Ids()
     tracer, send_spans, wanted = _tracing(settings, resource, ids)
     meter, send_metrics = _metering(settings, resource)
-    closing = Settling(lambda: _all(send_spans, send_metrics))
-    atexit.register(closing.settle, CLOSE_SECONDS)
+    ending = Settling(lambda: _all(send_spans, send_metrics))
+
+    def end() -> None:
+        ending.settle(CLOSE_SECONDS)
+
+    atexit.register(end)
     seldom = _seldom(send_metrics, settings.metric_interval_seconds)
     settling = Settling(lambda: _all(send_spans, seldom), wanted)
-    return Recording(tracer, ids, meter, lambda: settling.settle(settings.settle_seconds))
+    return Recording(tracer, ids, meter, lambda: settling.settle(settings.settle_seconds), end)
 
 
 def _tracing(

@@ -98,13 +98,19 @@ class Recording(Signals):
         ids: the tracer's own, which gives ids to them.
         meter: makes the instruments; None: nothing is measured.
         settle: sends what has been taken where nothing runs between two requests.
+        end: sends it before the process ends.
     """
 
-    __slots__ = ("_ids", "_measures", "_settle", "_tracer")
+    __slots__ = ("_end", "_ids", "_measures", "_settle", "_tracer")
     on = True
 
     def __init__(
-        self, tracer: trace.Tracer, ids: Ids, meter: Meter | None, settle: Callable[[], None]
+        self,
+        tracer: trace.Tracer,
+        ids: Ids,
+        meter: Meter | None,
+        settle: Callable[[], None],
+        end: Callable[[], None],
     ) -> None:
         self._tracer = tracer
         self._ids = ids
@@ -112,6 +118,7 @@ class Recording(Signals):
             {each.name: _made(meter, each) for each in INSTRUMENTS} if meter else {}
         )
         self._settle = settle
+        self._end = end
 
     def span(
         self,
@@ -157,6 +164,9 @@ class Recording(Signals):
 
     def settle(self) -> None:
         self._settle()
+
+    def end(self) -> None:
+        self._end()
 
 
 def span_id_of(identity: str) -> int:

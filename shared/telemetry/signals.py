@@ -102,6 +102,9 @@ class Signals:
     def settle(self) -> None:
         """Send what has been taken where nothing runs between two requests; returns within moments."""
 
+    def end(self) -> None:
+        """Send what has been taken before the process ends; returns within a second."""
+
 
 _OFF = Signals()
 _held = [_OFF]

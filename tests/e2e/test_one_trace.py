@@ -96,6 +96,7 @@ def test_a_task_s_way_is_one_tree_from_the_caller_s_span_over_all_functions(
     deliveries = [*named(spans, "process paid_vision"), *named(spans, "process paid_stream")]
 
     assert [span.parent_id for span in (vision, connection)] == [action.span_id] * 2
+    assert action.attributes["sluice.task.id"] == connection.attributes["sluice.task.id"]
     assert [callback.parent_id, match.parent_id] == [vision.span_id, callback.span_id]
     assert [span.parent_id for span in deliveries] == [vision.span_id, vision.span_id, match.span_id]
     assert {each.attributes["sluice.outcome"] for each in nothing_to_do} <= {"nothing_to_do"}
