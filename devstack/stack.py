@@ -195,15 +195,15 @@ class Stack:
         return self._functions[name].log_file.read_text(encoding="utf-8", errors="replace")
 
     def kill(self, name: str) -> None:
-        """Kill a function with all it was doing, as `kill -9` does."""
-        self._wake(name)
-        self._functions[name].kill()
+        """Kill a function with all it was doing, as `kill -9` does; one that sleeps stays away, too."""
+        with self._waking[name]:
+            self._asleep.discard(name)
+            self._functions[name].kill()
 
     def restart(self, name: str) -> None:
         """Start a function again at its address, after `kill` or while it runs."""
-        self._wake(name)
+        self.kill(name)
         function = self._functions[name]
-        function.kill()
         function.start()
         function.wait_ready(time.monotonic() + START_SECONDS)
 

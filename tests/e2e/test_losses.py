@@ -161,7 +161,9 @@ def test_redis_away_refuses_and_loses_nothing(stack: Stack, someone: Frontend) -
     assert_at_rest(stack)
 
 
-def test_a_lane_that_sleeps_starts_once_with_its_first_calls_and_killed_it_stays_away(stack: Stack) -> None:
+def test_a_lane_that_sleeps_starts_once_with_its_first_calls_and_one_that_was_killed_does_not(
+    stack: Stack,
+) -> None:
     """What the stack promises to the tests above: who is called is there, and who was killed is not."""
     lane = f"{stack.url('free_batch')}/free/batch/resume_summary"
     assert stack.pid("free_batch") is None
@@ -170,7 +172,8 @@ def test_a_lane_that_sleeps_starts_once_with_its_first_calls_and_killed_it_stays
         answers = list(callers.map(lambda _: httpx.post(lane, timeout=60), range(4)))
     assert {answer.status_code for answer in answers} == {401}
     assert len(set(stack._home.glob("free_batch-*")) - homes) == 1
-    stack.kill("free_batch")
-    with pytest.raises(httpx.TransportError):
-        httpx.post(lane)
-    assert stack.pid("free_batch") is None
+    for name in ("free_batch", "free_stream"):
+        stack.kill(name)
+        with pytest.raises(httpx.TransportError):
+            httpx.post(stack.url(name))
+        assert stack.pid(name) is None
