@@ -1,6 +1,8 @@
 """What a lane tells of its deliveries, as spans and measurements; nothing while that is off.
 
-delivery ─▶ claim ─▶ attempt ─▶ (the model: shared.llm.observing), written, ending ─▶ answered
+    delivery ─▶ claim ─▶ attempt ─▶ written, ending ─▶ the answer is told
+
+What it tells of its requests to models is `shared.llm.observing`'s.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from devstack.environment import WITHOUT_FOLDER
+from shared.actions import observing as actions
 from shared.lanes import observing
 from shared.llm.observing import asked
 from shared.llm.prompts import TemplateCall
@@ -28,7 +29,7 @@ from shared.telemetry import instruments
 from shared.telemetry.attributes import Attribute
 from shared.telemetry.beginning import begin
 from shared.telemetry.signals import NOBODYS, Signals, signals
-from shared.telemetry.spans import CLAIM, FINISH
+from shared.telemetry.spans import ADMIT, CLAIM, FINISH
 from tests.integration.test_counts_modules import _ENVIRON
 
 ROOT = Path(__file__).parents[3]
@@ -88,7 +89,25 @@ def test_off_every_span_is_the_same_one() -> None:
 
 def test_off_a_whole_delivery_is_few_calls() -> None:
     a_task_in_a_lane()
-    assert calls_of(a_task_in_a_lane) <= 60
+    assert calls_of(a_task_in_a_lane) <= 40
+
+
+def a_task_in_actions() -> None:
+    """All that `actions` says of a task that is accepted and published, and of the callback of its step."""
+    message = parse_message(json.dumps(MESSAGE).encode())
+    with actions.action("upload-resume", None) as span:
+        actions.accepted(span, {"taskId": "t"})
+        with signals().span(ADMIT):
+            pass
+        with actions.publish(Lane.PAID_BATCH, "t.0.1", "https://qstash.example", None) as publish:
+            assert publish.traceparent is None
+    with actions.callback("step", message) as span:
+        actions.decided("/callbacks/step", span, "published")
+
+
+def test_off_an_accepted_task_is_few_calls() -> None:
+    a_task_in_actions()
+    assert calls_of(a_task_in_actions) <= 30
 
 
 def test_off_nothing_that_is_said_is_kept() -> None:
