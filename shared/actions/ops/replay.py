@@ -83,7 +83,7 @@ class Replayed:
 
 
 class Replays:
-    """Replays."""
+    """Says what a replay would do, and does it, once. Thread-safe."""
 
     def __init__(self, store: Store, tasks: Tasks, admissions: Admissions, letters: DeadLetterQueue) -> None:
         self._store = store

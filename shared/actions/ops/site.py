@@ -217,9 +217,7 @@ def _trouble(error: SluiceError, session: Session | None) -> Response:
 
 
 def _static(path: Sequence[str]) -> Response:
-    file = (
-        STATIC / path[0] if len(path) == 1 and path[0] in {each.name for each in STATIC.iterdir()} else None
-    )
+    file = {each.name: each for each in STATIC.iterdir()}.get("/".join(path))
     if file is None:
         raise NotFound("There is no such file.")
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
