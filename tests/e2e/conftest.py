@@ -43,17 +43,14 @@ def plain_stack(shared_stack: Stack) -> Iterator[Stack]:
     """The shared stack, which a test leaves as it was; who does not is named here, and spoils nothing for others."""
     before = {name: pid for name in shared_stack.functions if (pid := shared_stack.pid(name))}
     yield shared_stack
-    faults, spoilt, pace = (
-        shared_stack.qstash.faults,
-        shared_stack.llm._provider.faults,
-        shared_stack.llm.pace,
-    )
-    pids = {name: shared_stack.pid(name) for name in before}
+    faults, llm = shared_stack.qstash.faults, shared_stack.llm
+    spoilt, pids = llm._provider.faults, {name: shared_stack.pid(name) for name in before}
+    left_behind = "left behind in a stack that others use"
     try:
-        assert (faults, pace) == (Faults(), Pace(FIRST_TOKEN_MS, TOKENS_PER_SECOND)), "others use this stack"
-        assert (spoilt._faults, pids) == ([], before), "others use this stack"
+        assert (faults, llm.pace) == (Faults(), Pace(FIRST_TOKEN_MS, TOKENS_PER_SECOND)), left_behind
+        assert (spoilt._faults, pids) == ([], before), left_behind
     finally:
         faults.clear()
         spoilt.clear()
-        pace.first_token_ms, pace.tokens_per_second = FIRST_TOKEN_MS, TOKENS_PER_SECOND
+        llm.pace.first_token_ms, llm.pace.tokens_per_second = FIRST_TOKEN_MS, TOKENS_PER_SECOND
     assert_at_rest(shared_stack)
