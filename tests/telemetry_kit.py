@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, StaticSampler
 
+from shared.settings import TelemetrySettings
+from shared.telemetry.exporting import open_recording
 from shared.telemetry.instruments import Instrument
 from shared.telemetry.recording import Ids, Recording
 from shared.telemetry.signals import held
@@ -49,6 +52,13 @@ class Memory:
                         value = getattr(point, "value", None)
                         found[frozenset(told.items())] = point.count if value is None else value  # type: ignore[union-attr]
         return found
+
+
+def recording_to(settings: TelemetrySettings) -> Recording:
+    """Return what sends to a collector until the test is over: nothing is waited for when the tests end."""
+    recording = open_recording(settings, "paid_batch")
+    atexit.unregister(recording.end)
+    return recording
 
 
 @contextmanager

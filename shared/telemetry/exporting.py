@@ -162,14 +162,17 @@ def open_recording(settings: TelemetrySettings, function: str) -> Recording:
     tracer, send_spans, wanted = _tracing(settings, resource, ids)
     meter, send_metrics = _metering(settings, resource)
     ending = Settling(lambda: _all(send_spans, send_metrics))
-
-    def end() -> None:
-        ending.settle(CLOSE_SECONDS)
-
-    atexit.register(end)
     seldom = _seldom(send_metrics, settings.metric_interval_seconds)
     settling = Settling(lambda: _all(send_spans, seldom), wanted)
-    return Recording(tracer, ids, meter, lambda: settling.settle(settings.settle_seconds), end)
+    recording = Recording(
+        tracer,
+        ids,
+        meter,
+        settle=lambda: settling.settle(settings.settle_seconds),
+        end=lambda: ending.settle(CLOSE_SECONDS),
+    )
+    atexit.register(recording.end)
+    return recording
 
 
 def _tracing(

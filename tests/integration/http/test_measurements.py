@@ -6,12 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from devstack.collector import Collector, Fault
 from shared.errors import PermanentTaskError, RetryableTaskError
 from shared.telemetry import instruments
 from shared.telemetry.instruments import Instrument
+from shared.telemetry.signals import held
 from tests.integration.http.kit import RESUME, World
-from tests.integration.http.stand_ins import Fault, failing
-from tests.telemetry_kit import Memory, remembering
+from tests.integration.http.stand_ins import Fault as PublishFault
+from tests.integration.http.stand_ins import failing
+from tests.telemetry_kit import Memory, recording_to, remembering
+from tests.unit.telemetry.test_exporting import settings
 
 
 @pytest.fixture
@@ -90,7 +94,7 @@ def test_a_task_that_a_sweep_or_its_user_ends_is_counted_once(memory: Memory, wo
 
 
 def test_a_publish_that_fails_is_a_failed_span_and_ends_its_task(memory: Memory, world: World) -> None:
-    world.qstash.faults.extend([Fault(500, accepted=False)] * 2)
+    world.qstash.faults.extend([PublishFault(500, accepted=False)] * 2)
     assert world.ask("upload-resume", {"text": RESUME}).status_code == 503
     publish = memory.span("publish paid_batch")
     assert publish.attributes is not None
@@ -126,3 +130,21 @@ def test_the_message_carries_the_span_of_its_publish(memory: Memory, world: Worl
         f"{span.context.trace_id:032x}",
         f"{span.context.span_id:016x}",
     ]
+
+
+@pytest.mark.parametrize("fault", [Fault.HANGS, Fault.ANSWERS_500, None])
+def test_a_task_ends_done_and_is_charged_once_whatever_is_wrong_with_the_collector(
+    world: World, fault: Fault | None
+) -> None:
+    """None: there is none at all."""
+    with Collector(fault=fault) as collector:
+        url = collector.url if fault else "http://127.0.0.1:1"
+        with held(recording_to(settings(url, settle_seconds=0.05))):
+            for _ in range(2):
+                accepted, publish = world.start()
+                world.finish(publish)
+                assert world.report("step", publish).status_code == 200
+                assert world.record(accepted["taskId"])["state"] == "done"
+            if fault:
+                collector.wait_for(lambda: collector.requests > 0)
+    assert world.balance() == 6

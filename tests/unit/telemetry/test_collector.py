@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from devstack.collector import CollectedSpan, Collector, tree
-from shared.telemetry.exporting import open_recording
 from shared.telemetry.spans import ATTEMPT, CLAIM
+from tests.telemetry_kit import recording_to
 from tests.unit.telemetry.test_exporting import settings
 
 
@@ -41,7 +41,7 @@ def test_each_span_stands_below_its_parent_in_the_order_of_time_whatever_order_t
 
 def test_what_was_taken_from_it_is_kept_no_longer() -> None:
     with Collector() as collector:
-        recording = open_recording(settings(collector.url), "lane")
+        recording = recording_to(settings(collector.url))
         with recording.span(ATTEMPT), recording.span(CLAIM):
             pass
         recording.settle()

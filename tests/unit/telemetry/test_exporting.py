@@ -19,9 +19,9 @@ from shared.telemetry.exporting import (
     PatientMetrics,
     PatientSpans,
     Settling,
-    open_recording,
 )
 from shared.telemetry.spans import CLAIM
+from tests.telemetry_kit import recording_to
 
 
 def settings(url: str, **changes: object) -> TelemetrySettings:
@@ -166,7 +166,7 @@ def test_a_failure_while_settling_is_nobody_s_but_the_log_s(caplog: pytest.LogCa
 
 def test_what_was_taken_is_at_the_collector_once_it_is_settled() -> None:
     with Collector() as collector:
-        recording = open_recording(settings(collector.url, resource={"team": "x"}), "paid_batch")
+        recording = recording_to(settings(collector.url, resource={"team": "x"}))
         with recording.span(CLAIM, attributes={Attribute.ATTEMPT: 2}):
             pass
         recording.record(instruments.QUEUE_WAIT, 0.3, {Attribute.LANE: "paid_batch"})
@@ -181,7 +181,7 @@ def test_whatever_is_wrong_with_the_collector_the_work_goes_on(fault: Fault | No
     """None: there is none at all."""
     with Collector(fault=fault) as collector:
         url = collector.url if fault else "http://127.0.0.1:1"
-        recording = open_recording(settings(url, settle_seconds=0.05), "paid_batch")
+        recording = recording_to(settings(url, settle_seconds=0.05))
         for _ in range(3):
             with recording.span(CLAIM):
                 pass
@@ -193,7 +193,7 @@ def test_whatever_is_wrong_with_the_collector_the_work_goes_on(fault: Fault | No
 
 def test_a_sampler_by_ratio_decides_of_what_begins_here_and_a_caller_s_flag_of_the_rest() -> None:
     with Collector() as collector:
-        none = open_recording(settings(collector.url, sampler="parentbased_traceidratio", ratio=0.0), "x")
+        none = recording_to(settings(collector.url, sampler="parentbased_traceidratio", ratio=0.0))
         with none.span(CLAIM):
             pass
         with none.span(CLAIM, parent=f"00-{'a' * 32}-{'b' * 16}-01"):
@@ -205,7 +205,7 @@ def test_a_sampler_by_ratio_decides_of_what_begins_here_and_a_caller_s_flag_of_t
 def test_where_only_metrics_are_wanted_a_caller_s_trace_is_passed_on_untouched() -> None:
     parent = f"00-{'a' * 32}-{'b' * 16}-01"
     with Collector() as collector:
-        recording = open_recording(settings(collector.url, traces_url=None), "x")
+        recording = recording_to(settings(collector.url, traces_url=None))
         with recording.span(CLAIM, parent=parent) as span:
             assert span.traceparent == parent
         with recording.span(CLAIM) as root:
