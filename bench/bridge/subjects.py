@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.bridge.channels import SECRET
+from devstack.environment import WITHOUT_FOLDER
 from devstack.processes import FunctionProcess, free_ports, source_command
 from devstack.valkey import EmbeddedValkey
 
@@ -36,7 +37,7 @@ def start_bridge(stack: ExitStack, valkey: EmbeddedValkey) -> Subject:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(WITHOUT_FOLDER), str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "SLUICE_ENV": "dev",
         "REDIS_URL": valkey.url,
         "STREAM_TOKEN_SECRET": SECRET,

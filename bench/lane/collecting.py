@@ -16,6 +16,7 @@ import httpx
 from bench.environment import ROOT
 from bench.figures import Figure, Goal
 from bench.lane.deliveries import LANE, LIMITS, ROUTE_URL, Deliverer
+from devstack.environment import WITHOUT_FOLDER
 from devstack.processes import FunctionProcess, free_ports
 from devstack.qstash.signing import DEV_KEYS
 from devstack.valkey import EmbeddedValkey
@@ -83,7 +84,7 @@ def lane_environment(valkey: EmbeddedValkey, base_url: str, home: Path) -> Mappi
     return {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(home),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(WITHOUT_FOLDER), str(ROOT)]),
         "SLUICE_ENV": "dev",
         "REDIS_URL": valkey.url,
         "QSTASH_CURRENT_SIGNING_KEY": DEV_KEYS.current,
