@@ -24,8 +24,10 @@ from hypothesis.stateful import (
 
 from shared.routing import CREATE_SERVICE_IMAGE, CREATE_SERVICE_TEXT, UPLOAD_RESUME, Lane, Model, Plan, Tier
 from shared.state import keys, sums
+from shared.state.controls import Controller, Controls, read_controls
 from shared.state.journal import BEGINNING, entries_after
 from shared.state.lifecycle import Attempt, State, Step
+from shared.state.locks import live_holders
 from shared.state.store import CommandRefused, Store
 from tests.integration.transitions_kit import LONG_AGO_MS, TERMINAL, Bench, Job, new_ref
 
@@ -41,6 +43,9 @@ USERS = ["ann", "bob"]
 PLANS = [UPLOAD_RESUME, CREATE_SERVICE_TEXT, CREATE_SERVICE_IMAGE]
 PAIRS = [(model, tier) for model in Model for tier in Tier]
 RECORD_FIELDS = ["taskId", "userId", "state", "step", "steps", "cost", "epoch"]
+BUSY_LANES = st.sampled_from([Lane.PAID_STREAM, Lane.PAID_BATCH])
+BUSY_PAIRS = st.sampled_from([(Model.DEEPSEEK_REASONER, Tier.PAID), (Model.DEEPSEEK_CHAT, Tier.PAID)])
+WHO: dict[str, Any] = {"by": "o", "reason": "r"}
 ANY = st.integers(0, 10_000)
 """Which of those there are by then."""
 
@@ -113,6 +118,8 @@ class Life(RuleBasedStateMachine):
         self.written: dict[str, int] = {}
         self.readings: list[tuple[str, Sequence[Any]]] = []
         """Where folders of the journal began to read, and what they read, before they add it."""
+        self.controls = Controls()
+        """What an operator has set, as far as it lowers a limit."""
 
     @initialize()
     def start_empty(self) -> None:
@@ -129,6 +136,7 @@ class Life(RuleBasedStateMachine):
         ref, fingerprint = new_ref(user), f"{plan.action}:{len(plan.steps)}"
         answer = self.bench.ask(user, plan, ref=ref, idempotency_key=key, fingerprint=fingerprint)
         if answer.tier:
+            assert self.controls.draining is None
             steps = tuple(map(Step.from_record, json.loads(answer.steps_json)))
             self.jobs.append(Job(ref, answer.tier, steps))
         if answer.status == "replay":
@@ -178,6 +186,10 @@ class Life(RuleBasedStateMachine):
         claim = self.bench.claim(message.job, message.step)
         if claim.attempt:
             self.attempts.append(claim.attempt)
+            attempt = claim.attempt
+            assert attempt.lane not in self.controls.stopped
+            limit = self.controls.slots_limit(self.bench.limits, attempt.model, attempt.tier)
+            assert live_holders(self.store, attempt.model, attempt.tier) <= limit
 
     @precondition(lambda self: self.messages)
     @rule(which=ANY, refused=st.sampled_from([False, False, True]), confirmed=st.booleans())
@@ -186,6 +198,34 @@ class Life(RuleBasedStateMachine):
         answer = self.bench.requeue(message.job, message.id, message.step, refused=refused)
         if answer.status == "publish":
             self._sent(Message(message.job, message.step, answer.n), confirmed=confirmed)
+
+    # -- an operator -------------------------------------------------------------------------------------------
+
+    @rule(lane=BUSY_LANES, stopped=st.sampled_from([True, True, False]))
+    def stop_or_start(self, lane: Lane, stopped: bool) -> None:
+        operator = Controller(self.store)
+        _ = operator.stop(lane, **WHO) if stopped else operator.start(lane, by="o")
+        self.controls = read_controls(self.store)
+
+    @rule(draining=st.sampled_from([True, False, False]))
+    def drain_or_resume(self, draining: bool) -> None:
+        operator = Controller(self.store)
+        _ = operator.drain(**WHO) if draining else operator.resume(by="o")
+        self.controls = read_controls(self.store)
+
+    @rule(pair=BUSY_PAIRS, lane=BUSY_LANES, places=st.integers(0, 3))
+    def lower_limits(self, pair: tuple[Model, Tier], lane: Lane, places: int) -> None:
+        operator = Controller(self.store)
+        operator.set_slots(*pair, 1, **WHO)
+        operator.set_places(lane, places, **WHO)
+        self.controls = read_controls(self.store)
+
+    @rule(pair=BUSY_PAIRS, lane=BUSY_LANES)
+    def clear_limits(self, pair: tuple[Model, Tier], lane: Lane) -> None:
+        operator = Controller(self.store)
+        operator.clear_slots(*pair, by="o")
+        operator.clear_places(lane, by="o")
+        self.controls = read_controls(self.store)
 
     # -- workers, also those that were taken for dead ----------------------------------------------------------
 
