@@ -65,11 +65,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 
 def stack_of(item: pytest.Item) -> Path | None:
-    """Return whose stack a test runs on: its module's, or its folder's where one serves all of it."""
+    """Return whose stack or bundles a test runs: its module's, or its folder's where one serves all of it."""
     fixtures = getattr(item, "fixturenames", ())
     if "shared_stack" in fixtures or "served" in fixtures:
         return item.path.parent
-    return item.path if "build_folder" in fixtures else None
+    return item.path if "bundles" in fixtures else None  # what every stack is built of
 
 
 @pytest.fixture(scope="session")
