@@ -33,7 +33,7 @@ BUDGET_SECONDS = 6.0
 ATTEMPT_SECONDS = 2.0
 """How long the service may be silent before it is asked again."""
 FIRST_PAUSE_SECONDS = 0.05
-MAX_THREADS = 12
+MAX_THREADS = 16
 MAX_ANSWER_BYTES = 1_048_576
 """A secret has at most 64 KiB; JSON may write each byte as six."""
 THROTTLING = frozenset(

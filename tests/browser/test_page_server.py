@@ -107,7 +107,8 @@ def test_the_page_s_document_names_every_button_and_shows_small_pictures_that_ex
         label = re.search(rf'"break\.{name}": "(.*?)"', strings)
         assert label, name
         assert f"*{label[1]}*" in document, label[1]
-    pages = (ROOT / "docs/dev-page.md", ROOT / "README.md", ROOT / "README.zh-CN.md")
+    names = ("docs/dev-page.md", "docs/operations.md", "README.md", "README.zh-CN.md")
+    pages = [ROOT / name for name in names]
     shown = {
         path for page in pages for path in re.findall(r"images/[\w-]+\.png", page.read_text(encoding="utf-8"))
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -52,7 +53,8 @@ def test_no_record_service_or_stream_of_the_user_is_left_behind(world: World) ->
     with_everything(world)
     delete(world)
     left = {key.split(":")[0] for key in world.store.command("KEYS", "*")}
-    assert left <= {"quota", "ledger", "queue", "lock", "rate"}
+    assert left <= {"quota", "ledger", "queue", "lock", "rate", "journal"}
+    assert '"ada"' not in json.dumps(world.store.command("XRANGE", "journal", "-", "+")).replace("\\", "")
 
 
 def test_what_others_have_stays(world: World) -> None:
