@@ -36,7 +36,7 @@ def keep_paced(collection: Collection, name: str, made: Run, *, whole: bool) -> 
     collection.add(f.PACED, f.FIRST_P99, "ms", name, made.first_ms(0.99))
     collection.add(f.PACED, f.TOKEN_P50, "ms", name, made.token_ms(0.5))
     collection.add(f.PACED, f.TOKEN_P99, "ms", name, made.token_ms(0.99))
-    collection.add(f.PACED, f.ARRIVED, f"of {made.load.answers}", name, len(made.readings))
+    collection.add(f.PACED, f.ARRIVED, "%", name, made.arrived_percent)
     if whole:
         count = made.commands_per_answer
         collection.add(f.PACED, _COMMANDS, "commands", name, count)
@@ -45,7 +45,7 @@ def keep_paced(collection: Collection, name: str, made: Run, *, whole: bool) -> 
 
 def keep_full_speed(collection: Collection, name: str, made: Run, *, has_redis: bool) -> None:
     collection.add(f.FULL_SPEED, f.SPEED, "answers/s", name, made.answers_per_second)
-    collection.add(f.FULL_SPEED, f.ARRIVED, f"of {made.load.answers}", name, len(made.readings))
+    collection.add(f.FULL_SPEED, f.ARRIVED, "%", name, made.arrived_percent)
     collection.add(f.FULL_SPEED, _CPU, "ms", name, made.worker_cpu_ms_per_1000_tokens)
     if has_redis:
         collection.add(f.FULL_SPEED, _COMMANDS, "commands", name, made.commands_per_answer)

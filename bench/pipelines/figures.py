@@ -25,7 +25,7 @@ SUBJECTS = (OWN, UNMERGED, *PEERS, NODE_PEER, LIMIT)
 COSTED = (OWN, PEERS[0])
 """Of whom it is told what an answer of ten seconds costs; a publish per token costs all peers the same."""
 SLOW = PEERS[1:]
-"""At full speed only once: ten seconds each, and nothing of Sluice is held to them."""
+"""At full speed only once, and with fewer answers: nothing of Sluice is held to them there."""
 KILLED_SUBJECTS = (UNMERGED, *PEERS, NODE_PEER)
 
 STRETCH, ALL_OF_IT = "time", "all of it"

@@ -36,6 +36,8 @@ PACED = Load(Pace(tokens=500, first_token_ms=200, tokens_per_second=50), AT_ONCE
 PACED_SHORT = Load(Pace(tokens=75, first_token_ms=200, tokens_per_second=50), AT_ONCE, AT_ONCE)
 """Enough for latencies; only what an answer costs needs one of ten seconds, and that but once."""
 FULL_SPEED = Load(Pace(tokens=500, first_token_ms=0, tokens_per_second=0), AT_ONCE, AT_ONCE)
+FULL_SPEED_FEWER = Load(FULL_SPEED.pace, answers=8, at_once=8)
+"""Of who needs half a second of both processors for one: as fast with eight as with twenty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class Run:
     def token_ms(self, share: float) -> float:
         """Return a quantile of the added latency of all other tokens."""
         return quantile([each for reading in self.readings for each in reading.added_token_ms], share)
+
+    @property
+    def arrived_percent(self) -> float:
+        """The share of the answers that arrived whole."""
+        return 100 * len(self.readings) / self.load.answers
 
     @property
     def commands_per_answer(self) -> float:

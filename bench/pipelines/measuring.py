@@ -29,7 +29,16 @@ from bench.pipelines.collecting import (
 )
 from bench.pipelines.counters import commands_of
 from bench.pipelines.kills import kill_all
-from bench.pipelines.load import ALONE, AT_ONCE, FULL_SPEED, PACED, PACED_SHORT, Load, run
+from bench.pipelines.load import (
+    ALONE,
+    AT_ONCE,
+    FULL_SPEED,
+    FULL_SPEED_FEWER,
+    PACED,
+    PACED_SHORT,
+    Load,
+    run,
+)
 from bench.pipelines.subjects import PEERS, Sluice, Subject, direct, node_peer, peer, provider, sluice
 
 Progress = Callable[[str], None]
@@ -81,8 +90,8 @@ def _world(folder: Path, progress: Progress) -> Iterator[World]:
             subject.wait_ready()
         yield World(url, own, subjects)
         progress("ending all subjects")
-        for each in subjects[2:]:
-            each.kill_worker()  # nothing that a peer's worker has begun is to be brought to an end
+        for each in peers:
+            each.end()
 
 
 async def _measure(world: World, rounds: int, collection: f.Collection, progress: Progress) -> None:
@@ -125,7 +134,8 @@ async def _round(
     for subject in with_defaults:
         if is_first or subject.name not in f.SLOW:
             show("full speed", subject.name)
-            made, has_redis = await run(subject, url, FULL_SPEED), subject.redis_url is not None
+            load = FULL_SPEED_FEWER if subject.name in f.SLOW else FULL_SPEED
+            made, has_redis = await run(subject, url, load), subject.redis_url is not None
             keep_full_speed(collection, subject.name, made, has_redis=has_redis)
 
 

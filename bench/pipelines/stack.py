@@ -19,9 +19,10 @@ from typing import Any
 from bench.pipelines.subjects import THREADS
 from devstack.interruption import exit_on_termination
 from devstack.stack import Stack
+from shared.routing import Lane
 from shared.state import keys
 
-LANE = "paid_stream"
+LANE = Lane.PAID_STREAM
 USERS = 128
 _ROOMY = {
     "DEEPSEEK_MAX_WORKERS": str(THREADS),
@@ -54,6 +55,7 @@ def main() -> None:
             overrides=_ROOMY | settings,
             provider_environment={"DEEPSEEK_API_KEY": "bench", "DEEPSEEK_BASE_URL": f"{arguments.model}/v1"},
             build_folder=arguments.folder,
+            sleeping=[lane for lane in Lane if lane != LANE],  # nothing is sent to them
         ) as stack,
     ):
         _tell(

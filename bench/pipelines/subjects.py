@@ -102,6 +102,11 @@ class Peer:
     def restart_worker(self) -> None:
         self.worker.restart()
 
+    def end(self) -> None:
+        """End it at once: nothing that it has begun is to be brought to an end."""
+        self.worker.kill()
+        self.front.kill()
+
 
 @dataclass
 class Sluice:
