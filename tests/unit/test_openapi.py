@@ -21,7 +21,7 @@ from scripts.contract.refusals import REASONS, SAMPLES, refusals_of, sample
 from scripts.contract.schemas import RESULTS
 from scripts.openapi import main
 from shared import errors
-from shared.actions import app
+from shared.actions import app, responses
 from shared.actions.answers import Refusal
 from shared.actions.contract import parse
 from shared.actions.openapi import openapi_document
@@ -172,8 +172,8 @@ def test_every_refusal_that_a_caller_can_meet_is_described_and_belongs_to_a_call
 
 
 @pytest.mark.parametrize("error", REASONS, ids=lambda error: error.code)
-def test_the_example_of_a_refusal_is_what_the_app_answers(error: type[SluiceError]) -> None:
-    answer, answered = sample(error), app.refusal(SAMPLES.get(error) or error())
+def test_the_example_of_a_refusal_is_what_actions_answers(error: type[SluiceError]) -> None:
+    answer, answered = sample(error), responses.refusal(SAMPLES.get(error) or error())
     assert answer == answered.get_json()
     assert answered.status_code == error.status
     Refusal.model_validate_json(json.dumps(answer), strict=True, by_alias=True, by_name=False)
