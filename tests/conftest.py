@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -47,6 +48,16 @@ THOROUGH = frozenset(
 documents on real processes; and faults of the whole stack whose parts `make test` breaks one by one (tests/integration:
 redis_faults, llm_faults, weak_models, transitions). `make test` leaves them out, `make thorough` runs them: before a
 release, and whoever touched them."""
+
+
+def pytest_configure() -> None:
+    """Let programs that tests start be ended by Ctrl-C, also when the tests run in a script's background.
+
+    A shell has SIGINT ignored there, and whoever is started inherits that; one that is handled here is not
+    ignored in a new program.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

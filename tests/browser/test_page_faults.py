@@ -141,7 +141,7 @@ def test_a_task_that_finds_no_slot_counts_down_to_its_next_try(prepared: Reader)
     with slots_taken(prepared):
         card, label = prepared.match()
         expect(card.locator(".wait")).to_contain_text(
-            re.compile(r"All slots .* \d+ s"), timeout=SECONDS * 1000
+            re.compile(r"Every slot .* \d+ s"), timeout=SECONDS * 1000
         )
         prepared.expect_state(card, "backpressure")
     prepared.expect_the_model_s_words(card, label)
