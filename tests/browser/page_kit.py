@@ -37,6 +37,17 @@ ANY_ID = re.compile(r"\w{8,}")
 _LABELS = itertools.count(1)
 
 
+def tab_to(page: Page, target: Locator, most_tabs: int) -> None:
+    """Press Tab until something has the focus, as often as a person would; it must be seen where the focus is."""
+    for _ in range(most_tabs):
+        page.keyboard.press("Tab")
+        unseen = page.evaluate(UNSEEN_FOCUS)
+        assert unseen is None, f"nothing shows that this has the focus: {unseen}"
+        if target.evaluate("node => node === document.activeElement"):
+            return
+    raise AssertionError(f"{target} is out of the keyboard's reach")
+
+
 @dataclass
 class Reader:
     """One user with the page open."""
@@ -81,14 +92,7 @@ class Reader:
         self.stack.llm.pace.tokens_per_second = TOKENS_PER_SECOND
 
     def tab_to(self, target: Locator) -> None:
-        """Press Tab until something has the focus, as often as a person would; it must be seen where the focus is."""
-        for _ in range(MOST_TABS):
-            self.page.keyboard.press("Tab")
-            unseen = self.page.evaluate(UNSEEN_FOCUS)
-            assert unseen is None, f"nothing shows that this has the focus: {unseen}"
-            if target.evaluate("node => node === document.activeElement"):
-                return
-        raise AssertionError(f"{target} is out of the keyboard's reach")
+        tab_to(self.page, target, MOST_TABS)
 
     def wait_for_text(self, card: Locator, characters: int) -> None:
         """Wait until this much text is there."""

@@ -17,7 +17,7 @@ from devstack.frontend import JOB, TLS, Frontend, until
 from devstack.page.server import PageServer
 from devstack.stack import Stack
 from shared.state.replays import successor_id
-from tests.browser.page_kit import UNSEEN_FOCUS
+from tests.browser.page_kit import tab_to
 
 SECONDS = 45
 MOST_TABS = 60
@@ -47,14 +47,7 @@ class Operator:
         return self.page.locator(f'[data-lane="{name}"]')
 
     def tab_to(self, target: Locator) -> None:
-        """Press Tab until something has the focus, as often as a person would; it must be seen where the focus is."""
-        for _ in range(MOST_TABS):
-            self.page.keyboard.press("Tab")
-            unseen = self.page.evaluate(UNSEEN_FOCUS)
-            assert unseen is None, f"nothing shows that this has the focus: {unseen}"
-            if target.evaluate("node => node === document.activeElement"):
-                return
-        raise AssertionError(f"{target} is out of the keyboard's reach")
+        tab_to(self.page, target, MOST_TABS)
 
     def fail_a_match(self) -> tuple[str, str]:
         """Have a task that fails for good; returns its id and that of its dead letter."""
